@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one hash of a key: XXH3, 64 bit, unseeded, so that clients, daemons and ranks agree.
+//   top 12 bits      partition (who owns the key)
+//   remaining bits   bucket and tag inside the owner's FastMap
+#pragma once
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <cstdint>
+#include <string_view>
+
+namespace copykv {
+
+inline constexpr uint32_t kPartitionBits = 12;
+inline constexpr uint32_t kPartitionCount = 1U << kPartitionBits;
+
+[[nodiscard]] inline uint64_t hash_key(std::string_view key) noexcept {
+  return XXH3_64bits(key.data(), key.size());
+}
+
+[[nodiscard]] constexpr uint32_t partition_of(uint64_t hash) noexcept {
+  return static_cast<uint32_t>(hash >> (64 - kPartitionBits));
+}
+
+}  // namespace copykv
