@@ -18,9 +18,8 @@ namespace copykv {
 }  // namespace copykv
 
 // COPYKV_ASSERT(a <= b, "a={} b={}", a, b): the values are formatted only on failure.
-#define COPYKV_ASSERT(condition, ...)                                             \
-  do {                                                                            \
-    if (!(condition)) [[unlikely]]                                                \
-      ::copykv::assertion_failed(#condition, __FILE__, __LINE__,                  \
-                                 ::fmt::format("" __VA_ARGS__));                  \
+#define COPYKV_ASSERT(condition, ...)                                                            \
+  do {                                                                                           \
+    if (!(condition)) [[unlikely]]                                                               \
+      ::copykv::assertion_failed(#condition, __FILE__, __LINE__, ::fmt::format("" __VA_ARGS__)); \
   } while (false)

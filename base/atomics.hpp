@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The only file that names memory orders. Everything else says publish, observe, peek, poke.
 //
-//   publish / observe   release store / acquire load: what was written before the publish is visible
+//   publish / observe   release store / acquire load: what was written before the publish is
+//   visible
 //                       after the observe that sees it.
 //   peek / poke         relaxed load / store: a value that carries no other data with it.
-//   load_words, ...     relaxed 8-byte copies: for memory that another process may write at the same
-//                       time (a hostile or dying client), where a plain memcpy would be a data race.
+//   load_words, ...     relaxed 8-byte copies: for memory that another process may write at the
+//   same
+//                       time (a hostile or dying client), where a plain memcpy would be a data
+//                       race.
 //   full_fence          store-load fence, for the two sides of a sleep/wake announcement.
 #pragma once
 
@@ -63,7 +66,9 @@ inline void full_fence() noexcept {
 
 /// Stops the compiler, not the processor: the light side of an asymmetric fence, whose heavy side
 /// is membarrier(2) (base/membarrier.hpp).
-inline void compiler_barrier() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }
+inline void compiler_barrier() noexcept {
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+}
 
 inline void cpu_pause() noexcept {
 #if defined(__x86_64__)
@@ -73,8 +78,12 @@ inline void cpu_pause() noexcept {
 #endif
 }
 
-inline void prefetch(const void* address) noexcept { __builtin_prefetch(address, 0, 3); }
-inline void prefetch_for_write(const void* address) noexcept { __builtin_prefetch(address, 1, 3); }
+inline void prefetch(const void* address) noexcept {
+  __builtin_prefetch(address, 0, 3);
+}
+inline void prefetch_for_write(const void* address) noexcept {
+  __builtin_prefetch(address, 1, 3);
+}
 
 /// Copies bytes out of memory that another process may be writing. `shared` is 8-byte aligned and
 /// readable up to the next multiple of 8; `out` has `bytes` bytes.

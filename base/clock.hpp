@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Time as a parameter. Everything that decides by time takes a Clock&, so that the same code runs in
-// production and under virtual time.
+// Time as a parameter. Everything that decides by time takes a Clock&, so that the same code runs
+// in production and under virtual time.
 #pragma once
 
-#include <ctime>
-
 #include <cstdint>
+#include <ctime>
 
 namespace copykv {
 
@@ -26,8 +25,7 @@ class SystemClock final : public Clock {
   [[nodiscard]] uint64_t now_ns() const noexcept override {
     timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return static_cast<uint64_t>(now.tv_sec) * kNanosPerSecond +
-           static_cast<uint64_t>(now.tv_nsec);
+    return static_cast<uint64_t>(now.tv_sec) * kNanosPerSecond + static_cast<uint64_t>(now.tv_nsec);
   }
 };
 

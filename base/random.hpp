@@ -47,7 +47,9 @@ class Random {
   [[nodiscard]] constexpr bool chance(double probability) noexcept { return unit() < probability; }
 
  private:
-  static constexpr uint64_t rotate(uint64_t x, int k) noexcept { return (x << k) | (x >> (64 - k)); }
+  static constexpr uint64_t rotate(uint64_t x, int k) noexcept {
+    return (x << k) | (x >> (64 - k));
+  }
   uint64_t state_[4]{};
 };
 

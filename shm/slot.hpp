@@ -11,13 +11,14 @@
 //   daemon  observe word 0: seq == n; copy the line; check the copy    acquire   [A]
 //   daemon  fill words 1..7, then publish word 0 (the ticket's seq)    release   [B]
 //   client  observe word 0: seq == n; read the body                    acquire   [B]
-//   sleeping: see shm/wake.hpp                                                   [C] [D]
+//   sleeping: shm/wake.hpp                                                       [C] [D]
 //
 // INVARIANTS
 //   I1  seq grows by 1 (modulo 2^32); at most one request is outstanding per slot.
 //   I2  an answer is stamped from the ticket taken at dispatch, never from shared memory.
-//   I3  the daemon decides from its private tables and its copy of the line; shared words are input.
-//   I4  a slot's payload page belongs to the client until it publishes, then to the daemon until it
+//   I3  the daemon decides from its private tables and its copy of the line; shared words are
+//   input. I4  a slot's payload page belongs to the client until it publishes, then to the daemon
+//   until it
 //       answers.
 // TRUST      the client may write anything here at any time (docs/protocol.md, Trust).
 // COST       one line transfer each way while key and value fit the lines.
@@ -25,10 +26,10 @@
 //            tests/storm (all), tests/fuzz/request_line (I3).
 #pragma once
 
-#include <copykv/status.hpp>
-
 #include <cstddef>
 #include <cstdint>
+
+#include <copykv/status.hpp>
 
 #include "base/atomics.hpp"
 
@@ -59,7 +60,8 @@ enum class Condition : uint8_t {
 enum class Placement : uint8_t {
   line = 0,  ///< in the line itself
   page = 1,  ///< in the slot's payload page(s): the key, padded to 8 bytes, then the value
-  bulk = 2,  ///< the key in the payload page, the value in the bulk area (data words: offset, bytes)
+  bulk =
+      2,  ///< the key in the payload page, the value in the bulk area (data words: offset, bytes)
 };
 
 inline constexpr uint32_t kKeyBytesMax = 1024;
@@ -106,7 +108,9 @@ struct alignas(kCacheLineBytes) ResponseLine {
   uint64_t data[5];  ///< line: the value. add: the sum as a signed 64-bit integer            word 3
 };
 
-struct alignas(kSlotStrideBytes) Slot {
+// Aligned to a line, not to its stride: page colouring (shm/segment.hpp) shifts whole lanes by
+// lines.
+struct alignas(kCacheLineBytes) Slot {
   RequestLine request;
   unsigned char gap0[64];
   ResponseLine response;
@@ -134,6 +138,8 @@ static_assert(offsetof(Slot, response) == 128 && sizeof(Slot) == kSlotStrideByte
 [[nodiscard]] constexpr Placement response_placement(uint64_t head) noexcept {
   return static_cast<Placement>((head >> 40) & 3);
 }
-[[nodiscard]] constexpr uint32_t round_up_8(uint32_t bytes) noexcept { return (bytes + 7U) & ~7U; }
+[[nodiscard]] constexpr uint32_t round_up_8(uint32_t bytes) noexcept {
+  return (bytes + 7U) & ~7U;
+}
 
 }  // namespace copykv

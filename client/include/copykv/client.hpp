@@ -7,10 +7,11 @@
 //   kv.put("greeting", "hello");
 //   auto result = kv.get("greeting");       // result.status, result.value
 //
-// THREAD SAFETY  A Client is used by one thread at a time. Attaching is cheap (under 2 ms): give each
+// THREAD SAFETY  A Client is used by one thread at a time. Attaching is cheap (under 2 ms): give
+// each
 //   thread its own. Clients of one process share nothing.
-// KEYS    1..1,024 bytes, VALUES 0..--max-value-bytes of the daemon (16 MiB by default), both binary.
-// ORDER   Operations of one client on one key take effect in the order they were submitted.
+// KEYS    1..1,024 bytes, VALUES 0..--max-value-bytes of the daemon (16 MiB by default), both
+// binary. ORDER   Operations of one client on one key take effect in the order they were submitted.
 // ERRORS  No function here throws on the data path; only std::bad_alloc from set-up calls is
 //   possible. Each operation ends with a copykv::Status (copykv/status.hpp).
 // MEANING OF ok  The write is in the daemon's memory and visible to every later read of any client.
@@ -18,8 +19,6 @@
 // CAVEATS After fork() the child must not use the parent's Client (attach anew). A Client must not
 //   outlive main(). The descriptors are close-on-exec.
 #pragma once
-
-#include <copykv/status.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -29,6 +28,8 @@
 #include <string>
 #include <string_view>
 #include <utility>
+
+#include <copykv/status.hpp>
 
 namespace copykv {
 
@@ -42,27 +43,27 @@ enum class Wait : uint8_t {
 /// Everything about one attachment. The environment (COPYKV_RUNTIME_DIR, COPYKV_JOB) fills in what
 /// is left empty.
 struct Options {
-  std::string runtime_dir{};     ///< empty: $COPYKV_RUNTIME_DIR, else the per-user default
-  std::string job{};             ///< empty: $COPYKV_JOB, else "default"
-  uint32_t rank = 0;             ///< which rank of this machine to attach to
-  uint32_t queue_depth = 16;     ///< slots per daemon, 1..64: operations in flight
+  std::string runtime_dir{};           ///< empty: $COPYKV_RUNTIME_DIR, else the per-user default
+  std::string job{};                   ///< empty: $COPYKV_JOB, else "default"
+  uint32_t rank = 0;                   ///< which rank of this machine to attach to
+  uint32_t queue_depth = 16;           ///< slots per daemon, 1..64: operations in flight
   uint32_t slot_payload_bytes = 4096;  ///< 4,096..65,536, multiple of 4,096: larger needs bulk
   uint64_t bulk_bytes_max = uint64_t{64} << 20;  ///< most bulk memory this client may ask for
   Wait wait = Wait::adaptive;
-  bool reattach = false;             ///< attach again by itself when the daemon has restarted
-  uint32_t attach_timeout_ms = 0;    ///< how long attach waits for a daemon to appear; 0: not at all
+  bool reattach = false;           ///< attach again by itself when the daemon has restarted
+  uint32_t attach_timeout_ms = 0;  ///< how long attach waits for a daemon to appear; 0: not at all
 };
 
 /// The outcome of one operation. `value` points into memory shared with the daemon and stays valid
 /// until the next call on the same Client; copy what must live longer.
 struct Result {
   Status status = Status::disconnected;
-  uint32_t flags = 0;         ///< get: user flags stored with the item
-  uint64_t version = 0;       ///< of the item after the operation (get, put, add, touch, exists);
-                              ///< condition_failed: the version that stands there; 0: no item
-  std::string_view value{};   ///< get: the value
-  uint64_t value_bytes = 0;   ///< get, exists: size of the value, also when it was not fetched
-  int64_t number = 0;         ///< add: the sum
+  uint32_t flags = 0;        ///< get: user flags stored with the item
+  uint64_t version = 0;      ///< of the item after the operation (get, put, add, touch, exists);
+                             ///< condition_failed: the version that stands there; 0: no item
+  std::string_view value{};  ///< get: the value
+  uint64_t value_bytes = 0;  ///< get, exists: size of the value, also when it was not fetched
+  int64_t number = 0;        ///< add: the sum
 
   [[nodiscard]] bool ok() const noexcept { return status == Status::ok; }
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
@@ -123,8 +124,8 @@ class Client {
   Client& operator=(Client&&) noexcept;
   ~Client();
 
-  // ---- synchronous: each call waits for its answer, as long as the daemon lives. They may be mixed
-  // with asynchronous operations in flight, whose completions are kept for the next poll.
+  // ---- synchronous: each call waits for its answer, as long as the daemon lives. They may be
+  // mixed with asynchronous operations in flight, whose completions are kept for the next poll.
   // Ends: ok, invalid_key, and what is named with each call; disconnected (no effect) or, for
   // writes, indeterminate when the daemon goes away.
 
@@ -183,11 +184,12 @@ class Client {
   /// inside the call only. `on_result` must not use this Client.
   template <class OnResult>
   void get_batch(std::span<const std::string_view> keys, OnResult&& on_result) {
-    run_batch(BatchOp::get, keys, {}, {},
-              [](void* context, size_t index, const Result& result) {
-                (*static_cast<std::remove_reference_t<OnResult>*>(context))(index, result);
-              },
-              const_cast<void*>(static_cast<const void*>(&on_result)));
+    run_batch(
+        BatchOp::get, keys, {}, {},
+        [](void* context, size_t index, const Result& result) {
+          (*static_cast<std::remove_reference_t<OnResult>*>(context))(index, result);
+        },
+        const_cast<void*>(static_cast<const void*>(&on_result)));
   }
   /// statuses.size() and values.size() must equal keys.size().
   void put_batch(std::span<const std::string_view> keys, std::span<const std::string_view> values,
@@ -202,10 +204,11 @@ class Client {
   /// status that is not ok and returns it. `on_key` must not use this Client.
   template <class OnKey>
   Status for_each_key(OnKey&& on_key) {
-    return run_keys([](void* context, std::string_view key) {
-                      (*static_cast<std::remove_reference_t<OnKey>*>(context))(key);
-                    },
-                    const_cast<void*>(static_cast<const void*>(&on_key)));
+    return run_keys(
+        [](void* context, std::string_view key) {
+          (*static_cast<std::remove_reference_t<OnKey>*>(context))(key);
+        },
+        const_cast<void*>(static_cast<const void*>(&on_key)));
   }
 
   // ---- the attachment
