@@ -9,6 +9,7 @@
 //   same
 //                       time (a hostile or dying client), where a plain memcpy would be a data
 //                       race.
+//   store_fence         earlier accesses before later stores, for the writer of a version word.
 //   full_fence          store-load fence, for the two sides of a sleep/wake announcement.
 #pragma once
 
@@ -16,6 +17,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+
+#if defined(__SANITIZE_THREAD__)
+#define COPYKV_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define COPYKV_TSAN 1
+#endif
+#endif
+#ifndef COPYKV_TSAN
+#define COPYKV_TSAN 0
+#endif
 
 namespace copykv {
 
@@ -55,12 +67,22 @@ template <class T>
 
 /// Orders every earlier store before every later load, on this core.
 inline void full_fence() noexcept {
-#if defined(__SANITIZE_THREAD__) || (defined(__has_feature) && __has_feature(thread_sanitizer))
+#if COPYKV_TSAN
   // TSan does not model stand-alone fences; a read-modify-write orders as much and it knows it.
   static std::atomic<uint32_t> fence_word{0};
   fence_word.fetch_add(1, std::memory_order_seq_cst);
 #else
   std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+}
+
+/// Orders every earlier access before every later store, on this core: the writer's side of a
+/// version word that is odd while the data after it changes.
+inline void store_fence() noexcept {
+#if COPYKV_TSAN
+  full_fence();
+#else
+  std::atomic_thread_fence(std::memory_order_release);
 #endif
 }
 
