@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/measure.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "base/clock.hpp"
+
+namespace copykv::bench {
+namespace {
+
+class Encoder {
+ public:
+  void number(uint64_t value) {
+    char bytes[sizeof(value)];
+    std::memcpy(bytes, &value, sizeof(value));
+    text.append(bytes, sizeof(bytes));
+  }
+  void string(std::string_view value) {
+    number(value.size());
+    text.append(value);
+  }
+  void histogram(const Histogram& from) {
+    uint64_t buckets = 0;
+    from.for_each_bucket([&](uint64_t, uint64_t) { ++buckets; });
+    number(buckets);
+    from.for_each_bucket([&](uint64_t upper_ns, uint64_t times) {
+      number(upper_ns);
+      number(times);
+    });
+    number(from.sum_ns());
+    number(from.max_ns());
+  }
+  std::string text;
+};
+
+// After a short read every further number is 0 and `cut` stays true.
+class Decoder {
+ public:
+  explicit Decoder(std::string_view bytes) : rest_(bytes) {}
+  uint64_t number() {
+    uint64_t value = 0;
+    cut = cut || rest_.size() < sizeof(value);
+    if (cut) return 0;
+    std::memcpy(&value, rest_.data(), sizeof(value));
+    rest_.remove_prefix(sizeof(value));
+    return value;
+  }
+  std::string string() {
+    const uint64_t bytes = number();
+    cut = cut || rest_.size() < bytes;
+    if (cut) return {};
+    std::string value(rest_.substr(0, bytes));
+    rest_.remove_prefix(bytes);
+    return value;
+  }
+  void histogram(Histogram& into) {
+    const uint64_t buckets = number();
+    for (uint64_t i = 0; i < buckets && !cut; ++i) {
+      const uint64_t upper_ns = number();
+      into.add_bucket(upper_ns, number());
+    }
+    const uint64_t sum_ns = number();
+    into.add_totals(sum_ns, number());
+  }
+  bool cut = false;
+
+ private:
+  std::string_view rest_;
+};
+
+}  // namespace
+
+Histogram Latencies::all() const {
+  Histogram sum;
+  for (const Histogram& part : series) sum += part;
+  return sum;
+}
+
+Histogram Latencies::gets() const {
+  Histogram sum = of(Series::get_local);
+  sum += of(Series::get_remote);
+  return sum;
+}
+
+Histogram Latencies::puts() const {
+  Histogram sum = of(Series::put_local);
+  sum += of(Series::put_remote);
+  return sum;
+}
+
+Latencies& Latencies::operator+=(const Latencies& other) noexcept {
+  for (size_t i = 0; i < kSeriesCount; ++i) series[i] += other.series[i];
+  return *this;
+}
+
+double Measurement::seconds() const noexcept {
+  if (end_ns <= start_ns) return 0;
+  return static_cast<double>(end_ns - start_ns) / static_cast<double>(kNanosPerSecond);
+}
+
+double Measurement::ops_per_second() const noexcept {
+  const double elapsed = seconds();
+  return elapsed > 0 ? static_cast<double>(operations) / elapsed : 0;
+}
+
+uint64_t Measurement::errors_total() const noexcept {
+  return std::accumulate(errors.begin(), errors.end(), uint64_t{0});
+}
+
+LittlesLaw Measurement::littles_law() const {
+  LittlesLaw law;
+  if (end_ns <= start_ns || operations == 0) return law;
+  law.in_flight_mean =
+      static_cast<double>(in_flight_time_ns) / static_cast<double>(end_ns - start_ns);
+  law.throughput_per_second = ops_per_second();
+  law.latency_mean_ns = service.all().mean_ns();
+  const double predicted =
+      law.throughput_per_second * law.latency_mean_ns / static_cast<double>(kNanosPerSecond);
+  law.residual =
+      law.in_flight_mean > 0 ? std::abs(law.in_flight_mean - predicted) / law.in_flight_mean : 1;
+  return law;
+}
+
+Measurement& Measurement::operator+=(const Measurement& other) {
+  start_ns = std::min(start_ns, other.start_ns);
+  end_ns = std::max(end_ns, other.end_ns);
+  operations += other.operations;
+  reads_verified += other.reads_verified;
+  wrong_values += other.wrong_values;
+  in_flight_time_ns += other.in_flight_time_ns;
+  unsent += other.unsent;
+  clients += other.clients;
+  slowest_client_operations = std::min(slowest_client_operations, other.slowest_client_operations);
+  interrupted = interrupted || other.interrupted;
+  for (size_t i = 0; i < errors.size(); ++i) errors[i] += other.errors[i];
+  service += other.service;
+  response += other.response;
+  if (!first_wrong) first_wrong = other.first_wrong;
+  return *this;
+}
+
+std::string encode(const Measurement& measured) {
+  Encoder out;
+  for (const uint64_t number :
+       {measured.start_ns, measured.end_ns, measured.operations, measured.reads_verified,
+        measured.wrong_values, measured.in_flight_time_ns, measured.unsent,
+        uint64_t{measured.clients}, measured.slowest_client_operations,
+        uint64_t{measured.interrupted}}) {
+    out.number(number);
+  }
+  for (const uint64_t errors : measured.errors) out.number(errors);
+  for (const Histogram& part : measured.service.series) out.histogram(part);
+  for (const Histogram& part : measured.response.series) out.histogram(part);
+  out.number(measured.first_wrong.has_value());
+  if (measured.first_wrong) {
+    out.number(measured.first_wrong->client);
+    out.string(measured.first_wrong->key);
+    out.number(measured.first_wrong->value_bytes);
+    out.string(measured.first_wrong->value_start);
+  }
+  return std::move(out.text);
+}
+
+std::optional<Measurement> decode(std::string_view bytes) {
+  Decoder in(bytes);
+  Measurement measured;
+  measured.start_ns = in.number();
+  measured.end_ns = in.number();
+  measured.operations = in.number();
+  measured.reads_verified = in.number();
+  measured.wrong_values = in.number();
+  measured.in_flight_time_ns = in.number();
+  measured.unsent = in.number();
+  measured.clients = static_cast<uint32_t>(in.number());
+  measured.slowest_client_operations = in.number();
+  measured.interrupted = in.number() != 0;
+  for (uint64_t& errors : measured.errors) errors = in.number();
+  for (Histogram& part : measured.service.series) in.histogram(part);
+  for (Histogram& part : measured.response.series) in.histogram(part);
+  if (in.number() != 0) {
+    WrongValue wrong;
+    wrong.client = static_cast<uint32_t>(in.number());
+    wrong.key = in.string();
+    wrong.value_bytes = in.number();
+    wrong.value_start = in.string();
+    measured.first_wrong = std::move(wrong);
+  }
+  if (in.cut) return std::nullopt;
+  return measured;
+}
+
+}  // namespace copykv::bench

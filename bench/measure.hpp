@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// What one client measured in one run, and what a run is after all clients have been added up.
+//
+// LITTLE  The operations in flight are integrated over time, from the backend's own count; the
+//   latencies come from a stamp per operation. L = lambda W ties the two together, since a run
+//   starts and ends with nothing in flight: what the identity misses was lost or counted twice.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <copykv/status.hpp>
+
+#include "base/histogram.hpp"
+
+namespace copykv::bench {
+
+enum class Series : uint8_t { get_local = 0, get_remote = 1, put_local = 2, put_remote = 3 };
+inline constexpr size_t kSeriesCount = 4;
+inline constexpr std::array<std::string_view, kSeriesCount> kSeriesNames = {
+    "get_local", "get_remote", "put_local", "put_remote"};
+
+/// One histogram per series.
+struct Latencies {
+  std::array<Histogram, kSeriesCount> series{};
+
+  [[nodiscard]] Histogram& of(Series which) noexcept { return series[static_cast<size_t>(which)]; }
+  [[nodiscard]] const Histogram& of(Series which) const noexcept {
+    return series[static_cast<size_t>(which)];
+  }
+  [[nodiscard]] Histogram all() const;
+  [[nodiscard]] Histogram gets() const;
+  [[nodiscard]] Histogram puts() const;
+  Latencies& operator+=(const Latencies& other) noexcept;
+};
+
+struct WrongValue {
+  uint32_t client = 0;
+  std::string key{};
+  uint64_t value_bytes = 0;
+  std::string value_start{};  ///< the first bytes, at most kWrongBytesShown
+};
+inline constexpr size_t kWrongBytesShown = 64;
+
+struct LittlesLaw {
+  double in_flight_mean = 0;
+  double throughput_per_second = 0;
+  double latency_mean_ns = 0;
+  double residual = 0;  ///< |L - lambda W| / L
+};
+inline constexpr double kResidualWarns = 0.01;
+inline constexpr double kResidualFails = 0.03;
+
+struct Measurement {
+  uint64_t start_ns = UINT64_MAX;  ///< the run's agreed start; the same for all clients
+  uint64_t end_ns = 0;             ///< the last answer
+  uint64_t operations = 0;         ///< answered, whatever the answer
+  uint64_t reads_verified = 0;
+  uint64_t wrong_values = 0;
+  uint64_t in_flight_time_ns = 0;  ///< integral of the operations in flight over time
+  uint64_t unsent = 0;             ///< open loop: starts that were due and never came
+  uint32_t clients = 0;            ///< that reported
+  uint64_t slowest_client_operations = UINT64_MAX;
+  bool interrupted = false;
+  std::array<uint64_t, kStatusCount> errors{};  ///< by Status
+  Latencies service{};                          ///< from the submit to the answer
+  Latencies response{};  ///< open loop: from the meant start to the answer; else empty
+  std::optional<WrongValue> first_wrong{};
+
+  [[nodiscard]] double seconds() const noexcept;
+  [[nodiscard]] double ops_per_second() const noexcept;
+  [[nodiscard]] uint64_t errors_total() const noexcept;
+  [[nodiscard]] LittlesLaw littles_law() const;
+
+  /// Adds another client (or rank) of the same run.
+  Measurement& operator+=(const Measurement& other);
+};
+
+/// For the way from a client process to the one that reports. decode fails on a cut text only,
+/// which is what a dying process leaves.
+[[nodiscard]] std::string encode(const Measurement& measured);
+[[nodiscard]] std::optional<Measurement> decode(std::string_view bytes);
+
+}  // namespace copykv::bench

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+// The measured loop of one client.
+//
+// STAMPS  One before each round of submits, one after each round of answers: every operation of a
+//   round carries the round's stamp. At depth 1 that is exact (the reading of the clock is inside,
+//   as it is in line_rtt_ns). At depth Q a latency is too long by at most the time it takes to
+//   submit one round, and never too short by more than the answer waited to be looked for.
+// CLOSED  A run keeps queue_depth operations in flight. OPEN  It follows a Schedule: service time
+//   counts from the submit, response time from the meant start, also when every slot was taken.
+// ENDS    A run begins and ends with nothing in flight: whatever was started is measured.
+// MEMORY  All of it is allocated by the constructor; the loop neither allocates nor calls the
+// system
+//   by itself (waiting does).
+// THREADS One worker per client; only `live` and `stop` are shared.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/assert.hpp"
+#include "base/atomics.hpp"
+#include "bench/arrival.hpp"
+#include "bench/backend.hpp"
+#include "bench/keys.hpp"
+#include "bench/live.hpp"
+#include "bench/measure.hpp"
+#include "bench/values.hpp"
+#include "bench/workload.hpp"
+
+namespace copykv::bench {
+
+inline constexpr uint32_t kQueueDepthLimit = 64;
+
+struct WorkerSetup {
+  uint32_t client = 0;
+  uint32_t clients = 1;
+  uint32_t queue_depth = 1;
+  uint64_t seed = 0;
+  bool verify = true;
+  Arrival arrival = Arrival::closed;
+  double interval_ns = 0;  ///< open loop: mean distance of this client's starts
+};
+
+/// The moments of a run; the same for all clients.
+struct Window {
+  uint64_t start_ns;
+  uint64_t end_ns;         ///< no operation is meant to start from here on
+  uint64_t send_until_ns;  ///< open loop: what was due before and is still unsent is counted then
+  uint64_t give_up_ns;     ///< what has not been answered by then is lost
+};
+
+template <Backend B, TimeSource T>
+class Worker {
+ public:
+  Worker(B& backend, T& time, const Workload& workload, const WorkerSetup& setup, LiveStats& live,
+         const uint32_t& stop)
+      : backend_(backend),
+        time_(time),
+        workload_(workload),
+        setup_(setup),
+        live_(live),
+        stop_(stop),
+        stream_(workload, setup.seed, setup.client, setup.clients),
+        key_text_(workload.key_bytes),
+        value_(workload.sizes.bytes_max()) {
+    COPYKV_ASSERT(setup.queue_depth >= 1 && setup.queue_depth <= kQueueDepthLimit, "queue_depth={}",
+                  setup.queue_depth);
+    for (uint32_t slot = 0; slot < setup.queue_depth; ++slot) free_[slot] = slot;
+    free_count_ = setup.queue_depth;
+  }
+
+  /// Puts this client's part of the keys. Ends with the first status that is not ok.
+  Status preload() noexcept;
+
+  /// One run. False when the service is gone or operations never came back: no further run then.
+  [[nodiscard]] bool run(const Window& window, Measurement& measured) noexcept {
+    measured_ = &measured;
+    measured.start_ns = last_change_ns_ = window.start_ns;
+    measured.clients = 1;
+    level_ = 0;
+    time_.idle_until(window.start_ns, false);
+    while (time_.now_ns() < window.start_ns) cpu_pause();
+    if (setup_.arrival == Arrival::closed) {
+      run_closed(window);
+    } else {
+      run_open(window);
+    }
+    measured.end_ns = last_change_ns_;
+    measured.interrupted = stopped();
+    measured.slowest_client_operations = measured.operations;
+    return !broken_ && backend_.in_flight() == 0;
+  }
+
+ private:
+  static constexpr uint64_t kWaitMs = 10;
+
+  struct InFlight {
+    uint64_t submitted_ns;
+    uint64_t meant_ns;
+    uint32_t key_index;
+    uint32_t value_bytes;  ///< modify: of the put that follows
+    Kind kind;
+  };
+
+  void run_closed(const Window& window) noexcept {
+    uint64_t now_ns = window.start_ns;
+    for (;;) {
+      if (now_ns < window.end_ns && !stopped()) {
+        submit_round();
+      } else if (backend_.in_flight() == 0 || now_ns >= window.give_up_ns) {
+        break;
+      }
+      const size_t answered = backend_.wait(completions_, kWaitMs);
+      now_ns = time_.now_ns();
+      take(answered, now_ns);
+    }
+    drop_follow_ups();
+    count_lost();
+  }
+
+  void run_open(const Window& window) noexcept {
+    const double phase = static_cast<double>(setup_.client) / setup_.clients;
+    Schedule schedule(setup_.arrival, setup_.interval_ns, phase, window.start_ns,
+                      setup_.seed ^ 0x5c4ed01eULL);
+    for (;;) {
+      const uint64_t now_ns = time_.now_ns();
+      const uint64_t end_ns = stopped() || now_ns >= window.send_until_ns ? 0 : window.end_ns;
+      submit_due(schedule, now_ns, end_ns);
+      const size_t answered = backend_.poll(completions_);
+      if (answered > 0) {
+        take(answered, time_.now_ns());
+        continue;
+      }
+      const bool sent_all =
+          (schedule.next_ns() >= end_ns && follow_up_count_ == 0) || now_ns >= window.send_until_ns;
+      if ((sent_all && backend_.in_flight() == 0) || now_ns >= window.give_up_ns) break;
+      // With every slot taken, only an answer can change anything.
+      const uint64_t due_ns = sent_all || free_count_ == 0 ? window.give_up_ns : schedule.next_ns();
+      if (due_ns > now_ns) time_.idle_until(due_ns, backend_.in_flight() > 0);
+    }
+    if (!stopped()) {
+      for (; schedule.next_ns() < window.end_ns; schedule.advance()) ++measured_->unsent;
+    }
+    drop_follow_ups();
+    count_lost();
+  }
+
+  // The put of a read-modify-write that the end of the run cut off was not meant to start any more.
+  void drop_follow_ups() noexcept { follow_up_count_ = 0; }
+
+  // An operation that never came back is an error of the service, not of the statistics.
+  void count_lost() noexcept {
+    const uint64_t lost = backend_.in_flight();
+    measured_->errors[static_cast<size_t>(Status::indeterminate)] += lost;
+    broken_ = broken_ || lost > 0;
+  }
+
+  [[nodiscard]] bool stopped() const noexcept { return broken_ || peek(stop_) != 0; }
+
+  // Operations in flight, integrated up to now.
+  void integrate(uint64_t now_ns) noexcept {
+    measured_->in_flight_time_ns += level_ * (now_ns - last_change_ns_);
+    last_change_ns_ = now_ns;
+  }
+
+  void submit_round() noexcept {
+    if (free_count_ == 0) return;
+    const uint64_t now_ns = time_.now_ns();
+    integrate(now_ns);
+    bool more = submit_follow_ups(now_ns);
+    while (more && free_count_ > 0) {
+      more = submit(planned(), now_ns, now_ns);
+      if (more) planned_ = nullptr;
+    }
+    level_ = backend_.in_flight();
+  }
+
+  void submit_due(Schedule& schedule, uint64_t now_ns, uint64_t end_ns) noexcept {
+    if (free_count_ == 0) return;
+    bool more = (follow_up_count_ > 0 || schedule.next_ns() <= now_ns);
+    if (!more) return;
+    integrate(now_ns);
+    more = submit_follow_ups(now_ns);
+    while (more && free_count_ > 0 && schedule.next_ns() <= now_ns && schedule.next_ns() < end_ns) {
+      more = submit(planned(), now_ns, schedule.next_ns());
+      if (!more) break;
+      planned_ = nullptr;
+      schedule.advance();
+    }
+    level_ = backend_.in_flight();
+  }
+
+  [[nodiscard]] bool submit_follow_ups(uint64_t now_ns) noexcept {
+    while (follow_up_count_ > 0 && free_count_ > 0) {
+      const InFlight& read = follow_ups_[follow_up_count_ - 1];
+      if (!submit({read.key_index, read.value_bytes, Kind::put}, now_ns, read.meant_ns)) {
+        return false;
+      }
+      --follow_up_count_;
+    }
+    return true;
+  }
+
+  [[nodiscard]] const PlannedOp& planned() noexcept {
+    if (planned_ == nullptr) planned_ = &stream_.next();
+    return *planned_;
+  }
+
+  // False: come back after the next answers (the operation stays the next one).
+  [[nodiscard]] bool submit(const PlannedOp& op, uint64_t now_ns, uint64_t meant_ns) noexcept {
+    const uint32_t slot = free_[free_count_ - 1];
+    const Status status = send(op, slot);
+    if (status == Status::ok) [[likely]] {
+      --free_count_;
+      slots_[slot] = {now_ns, meant_ns, op.key_index, op.value_bytes, op.kind};
+      return true;
+    }
+    if (status == Status::would_block) return false;
+    ++measured_->errors[static_cast<size_t>(status)];
+    broken_ = true;  // refused at once: every further operation would be
+    return false;
+  }
+
+  Status send(const PlannedOp& op, uint64_t tag) noexcept {
+    const std::string_view key = key_text_(op.key_index);
+    if (op.kind != Kind::put) return backend_.submit_get(key, tag);
+    const std::span<char> value(value_.data(), op.value_bytes);
+    fill_value(value, op.key_index, {static_cast<uint16_t>(setup_.client), ++sequence_});
+    return backend_.submit_put(key, {value.data(), value.size()}, tag);
+  }
+
+  void take(size_t answered, uint64_t now_ns) noexcept {
+    if (answered == 0) return;
+    integrate(now_ns);
+    level_ = backend_.in_flight();
+    for (size_t i = 0; i < answered; ++i) {
+      const Completion& done = completions_[i];
+      COPYKV_ASSERT(done.tag < setup_.queue_depth, "tag={}", done.tag);
+      const auto slot = static_cast<uint32_t>(done.tag);
+      finish(slots_[slot], done.result, now_ns);
+      free_[free_count_++] = slot;
+    }
+    measured_->operations += answered;
+    live_operations_ += answered;
+    const InFlight& sample = slots_[completions_[0].tag];
+    live_.show(live_operations_, live_errors_, now_ns - sample.submitted_ns);
+  }
+
+  void finish(const InFlight& op, const Result& result, uint64_t now_ns) noexcept {
+    const Series series = op.kind == Kind::put ? Series::put_local : Series::get_local;
+    measured_->service.of(series).record(now_ns - op.submitted_ns);
+    if (setup_.arrival != Arrival::closed) {
+      measured_->response.of(series).record(now_ns - op.meant_ns);
+    }
+    if (result.status != Status::ok) [[unlikely]] {
+      ++measured_->errors[static_cast<size_t>(result.status)];
+      ++live_errors_;
+      broken_ = broken_ || result.status == Status::disconnected;
+    } else if (op.kind != Kind::put && setup_.verify) {
+      verify(op.key_index, result.value);
+    }
+    if (op.kind == Kind::modify) {
+      follow_ups_[follow_up_count_] = op;
+      follow_ups_[follow_up_count_++].meant_ns = now_ns;
+    }
+  }
+
+  void verify(uint32_t key_index, std::string_view value) noexcept {
+    ++measured_->reads_verified;
+    if (value_is_right(value, key_index)) [[likely]]
+      return;
+    ++measured_->wrong_values;
+    if (measured_->first_wrong) return;
+    measured_->first_wrong =
+        WrongValue{setup_.client, std::string(key_text_(key_index)), value.size(),
+                   std::string(value.substr(0, kWrongBytesShown))};
+  }
+
+  // Constant after construction.
+  B& backend_;
+  T& time_;
+  const Workload workload_;
+  const WorkerSetup setup_;
+  LiveStats& live_;
+  const uint32_t& stop_;
+
+  OpStream stream_;
+  KeyText key_text_;
+  std::vector<char> value_;
+  uint64_t sequence_ = 0;
+  uint64_t live_operations_ = 0;
+  uint64_t live_errors_ = 0;
+  bool broken_ = false;
+
+  // Of the run.
+  Measurement* measured_ = nullptr;
+  const PlannedOp* planned_ = nullptr;  ///< drawn and refused with would_block
+  uint64_t level_ = 0;                  ///< operations in flight since last_change_ns_
+  uint64_t last_change_ns_ = 0;
+
+  uint32_t free_count_ = 0;
+  uint32_t follow_up_count_ = 0;
+  std::array<uint32_t, kQueueDepthLimit> free_{};
+  std::array<InFlight, kQueueDepthLimit> slots_{};
+  std::array<InFlight, kQueueDepthLimit> follow_ups_{};
+  std::array<Completion, kQueueDepthLimit> completions_{};
+};
+
+template <Backend B, TimeSource T>
+Status Worker<B, T>::preload() noexcept {
+  Random random(setup_.seed ^ 0x9e1f11edULL);
+  Status worst = Status::ok;
+  uint64_t index = setup_.client;
+  while (worst == Status::ok && (index < workload_.key_range || backend_.in_flight() > 0)) {
+    while (index < workload_.key_range && free_count_ > 0 && peek(stop_) == 0) {
+      const uint32_t slot = free_[free_count_ - 1];
+      const PlannedOp op{static_cast<uint32_t>(index), workload_.sizes.draw(random), Kind::put};
+      const Status status = send(op, slot);
+      if (status == Status::would_block) break;
+      if (status != Status::ok) return status;
+      --free_count_;
+      index += setup_.clients;
+    }
+    if (peek(stop_) != 0) index = workload_.key_range;
+    const size_t answered = backend_.wait(completions_, kWaitMs);
+    for (size_t i = 0; i < answered; ++i) {
+      if (completions_[i].result.status != Status::ok) worst = completions_[i].result.status;
+      free_[free_count_++] = static_cast<uint32_t>(completions_[i].tag);
+    }
+  }
+  return worst;
+}
+
+}  // namespace copykv::bench
