@@ -101,7 +101,7 @@ class Store {
   /// For value_bytes <= kInlineValueBytes. condition_failed, no_space (the old value stands).
   [[nodiscard]] StoreAnswer put(const ItemKey& key, const Probe& probe,
                                 const PutRequest& request) noexcept;
-  /// not_found. The answer's version is that of the item removed.
+  /// not_found.
   [[nodiscard]] StoreAnswer del(const ItemKey& key, const Probe& probe) noexcept;
   /// Absent counts as 0 and is made without flags or expiry; else both are kept. not_a_number,
   /// no_space.
@@ -150,24 +150,47 @@ class Store {
   [[nodiscard]] Item& item_at(Offset offset) const noexcept {
     return *reinterpret_cast<Item*>(arena_.at(offset));
   }
+  [[nodiscard]] Offset offset_of(const Item& item) const noexcept {
+    return static_cast<uint64_t>(item.at(0) - arena_.at(0));
+  }
   /// The live item of the key; an expired one is dropped first.
   [[nodiscard]] Found find_live(const ItemKey& key, const Probe& probe) noexcept;
+  [[nodiscard]] static StoreAnswer answer_of(const Item& item) noexcept {
+    return {.status = Status::ok,
+            .value_bytes = item.value_bytes,
+            .user_flags = item.user_flags(),
+            .version = item.version,
+            .value = item.value()};
+  }
   [[nodiscard]] bool condition_holds(Condition condition, uint64_t if_version,
                                      const Found& found) const noexcept;
   [[nodiscard]] StoreAnswer condition_failed(const Found& found) const noexcept;
   [[nodiscard]] StoreAnswer refuse(Room room) noexcept;
+  [[nodiscard]] StoreAnswer refuse(FastMap::Insert inserted) noexcept;
   [[nodiscard]] uint64_t expiry_of(uint32_t ttl_ms) const noexcept {
     return ttl_ms == 0 ? 0 : now_ms_ + ttl_ms;
   }
-  /// Allocates an item with the key in it and nothing else but sizes, flags and expiry.
+
+  struct NewValue {
+    const void* bytes;
+    uint32_t value_bytes;
+    uint32_t user_flags;
+    uint64_t expires_at_ms;
+  };
+  [[nodiscard]] StoreAnswer write(const ItemKey& key, const Found& found,
+                                  const NewValue& value) noexcept;
+  [[nodiscard]] static bool fits_in_place(const Item& item, uint32_t value_bytes,
+                                          uint8_t traits) noexcept;
+  void set_expiry(Item& item, uint64_t expires_at_ms) noexcept;
+  /// An item with everything but its value and version, not linked.
   [[nodiscard]] Allocation make_item(const ItemKey& key, uint32_t value_bytes, uint8_t traits,
                                      uint32_t user_flags, uint64_t expires_at_ms) noexcept;
-  /// Puts a finished item in the place of `found`, or adds it; takes it back when there is no room.
-  [[nodiscard]] StoreAnswer link(const Found& found, uint64_t hash, Offset offset) noexcept;
-  [[nodiscard]] StoreAnswer store_number(const ItemKey& key, const Found& found,
-                                         int64_t sum) noexcept;
+  [[nodiscard]] StoreAnswer link(const Found& found, uint64_t hash, Offset offset,
+                                 uint64_t version) noexcept;
+  [[nodiscard]] StoreAnswer link_or_free(const Found& found, uint64_t hash, Offset offset,
+                                         uint64_t version) noexcept;
   void unlink(const Found& found) noexcept;
-  void release(Offset offset) noexcept;
+  void forget(Item& item) noexcept;
 
   Arena arena_;
   FastMap map_;

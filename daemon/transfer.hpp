@@ -19,6 +19,7 @@ struct Transfer {
   uint32_t value_bytes = 0;
   uint32_t done_bytes = 0;
   uint64_t if_version = 0;  ///< put
+  uint64_t hash = 0;        ///< put: of the key
   Offset item = 0;          ///< put: not linked yet. get: pinned
 
   [[nodiscard]] bool idle() const noexcept { return kind == Kind::idle; }

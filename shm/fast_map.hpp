@@ -207,7 +207,6 @@ class FastMap {
   [[nodiscard]] bool is_valid() const;
 
  private:
-  struct Chain;
   static constexpr uint32_t kReferenceBits = 35;
   static constexpr uint64_t kOffsetMask = ((uint64_t{1} << kReferenceBits) - 1) << 3;
 
@@ -229,8 +228,19 @@ class FastMap {
   [[nodiscard]] Bucket& overflow(uint32_t link) const noexcept {
     return *reinterpret_cast<Bucket*>(arena_base_ + uint64_t{link} * sizeof(Bucket));
   }
+  /// One entry on its way between buckets.
+  struct Moved {
+    uint16_t tag;
+    uint64_t reference;
+  };
+  [[nodiscard]] Insert append_bucket(Bucket& primary, Bucket& last, uint64_t hash,
+                                     Offset item) noexcept;
+  [[nodiscard]] bool index_has_room() noexcept;
   void split_one() noexcept;
-  [[nodiscard]] uint64_t hash_bit(uint64_t reference) noexcept;
+  [[nodiscard]] bool goes_up(uint64_t reference) noexcept;
+  void place(Bucket& primary, std::span<const Moved> entries, std::span<uint32_t> spare,
+             size_t& spare_used) noexcept;
+  [[nodiscard]] bool chain_is_valid(uint64_t index, uint64_t& items, uint64_t& overflows) const;
 
   // What a lookup reads, in one line.
   Bucket* buckets_;

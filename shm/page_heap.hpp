@@ -71,6 +71,7 @@ class PageHeap {
   void mark(uint32_t first_page, uint32_t pages, bool free) noexcept;
   void push(uint32_t first_page, uint32_t pages) noexcept;
   void remove(uint32_t first_page) noexcept;
+  void want(uint64_t pages) noexcept;
   [[nodiscard]] Span take_from_top(uint32_t pages) noexcept;
 
   Region& region_;

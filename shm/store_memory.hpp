@@ -78,6 +78,7 @@ class StoreMemory {
 
  private:
   StoreMemory() = default;
+  [[nodiscard]] Outcome<void> map();
   [[nodiscard]] uint64_t cap_of(const Region& region) const noexcept;
   [[nodiscard]] uint64_t goal_of(const Region& region) const noexcept;
   [[nodiscard]] bool grow(Region& region) noexcept;
