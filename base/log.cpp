@@ -16,7 +16,7 @@ constexpr std::string_view kLevelNames[] = {"error", "warn", "info", "debug"};
 LogLevel level_from_environment() noexcept {
   const char* text = std::getenv("COPYKV_LOG");
   if (text != nullptr) {
-    for (uint8_t i = 0; i < std::size(kLevelNames); ++i) {
+    for (size_t i = 0; i < std::size(kLevelNames); ++i) {
       if (kLevelNames[i] == text) return static_cast<LogLevel>(i);
     }
   }
@@ -46,7 +46,7 @@ LogLevel log_level() noexcept {
 }
 
 Outcome<LogLevel> parse_log_level(std::string_view text) {
-  for (uint8_t i = 0; i < std::size(kLevelNames); ++i) {
+  for (size_t i = 0; i < std::size(kLevelNames); ++i) {
     if (kLevelNames[i] == text) return static_cast<LogLevel>(i);
   }
   return Failure{fmt::format("'{}' is none of error|warn|info|debug", text)};

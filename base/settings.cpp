@@ -64,7 +64,8 @@ std::string json_quote(std::string_view text) {
   return quoted + '"';
 }
 
-void Settings::add(std::string name, std::string& target, std::string description, Check check) {
+void Settings::add(std::string name, std::string& target, const std::string& description,
+                   const Check& check) {
   Setting setting;
   setting.assign = [&target, check](const Values& values) -> Outcome<void> {
     if (check) {
@@ -78,7 +79,7 @@ void Settings::add(std::string name, std::string& target, std::string descriptio
   register_option(std::move(name), description, "TEXT", std::move(setting));
 }
 
-void Settings::add(std::string name, uint32_t& target, std::string description,
+void Settings::add(std::string name, uint32_t& target, const std::string& description,
                    Limits<uint32_t> limits) {
   Setting setting;
   setting.assign = number_assign(
@@ -88,7 +89,7 @@ void Settings::add(std::string name, uint32_t& target, std::string description,
   register_option(std::move(name), description, "N", std::move(setting));
 }
 
-void Settings::add(std::string name, uint64_t& target, std::string description,
+void Settings::add(std::string name, uint64_t& target, const std::string& description,
                    Limits<uint64_t> limits) {
   Setting setting;
   setting.assign = number_assign(
@@ -98,7 +99,7 @@ void Settings::add(std::string name, uint64_t& target, std::string description,
   register_option(std::move(name), description, "N", std::move(setting));
 }
 
-void Settings::add(std::string name, double& target, std::string description,
+void Settings::add(std::string name, double& target, const std::string& description,
                    Limits<double> limits) {
   const auto spell = [](double number) { return fmt::format("{}", number); };
   Setting setting;
@@ -108,7 +109,7 @@ void Settings::add(std::string name, double& target, std::string description,
   register_option(std::move(name), description, "NUMBER", std::move(setting));
 }
 
-void Settings::add(std::string name, bool& target, std::string description) {
+void Settings::add(std::string name, bool& target, const std::string& description) {
   Setting setting;
   setting.assign = [&target](const Values& values) -> Outcome<void> {
     auto parsed = parse_bool(values.back());
@@ -120,8 +121,8 @@ void Settings::add(std::string name, bool& target, std::string description) {
   register_option(std::move(name), description, "", std::move(setting));
 }
 
-void Settings::add(std::string name, std::vector<std::string>& target, std::string description,
-                   Check check_each) {
+void Settings::add(std::string name, std::vector<std::string>& target,
+                   const std::string& description, const Check& check_each) {
   Setting setting;
   setting.is_list = true;
   setting.assign = [&target, check_each](const Values& values) -> Outcome<void> {
@@ -141,7 +142,7 @@ void Settings::add(std::string name, std::vector<std::string>& target, std::stri
   register_option(std::move(name), description, "TEXT (repeatable)", std::move(setting));
 }
 
-void Settings::add_bytes(std::string name, uint64_t& target, std::string description,
+void Settings::add_bytes(std::string name, uint64_t& target, const std::string& description,
                          Limits<uint64_t> limits) {
   Setting setting;
   setting.assign = number_assign(
@@ -151,7 +152,7 @@ void Settings::add_bytes(std::string name, uint64_t& target, std::string descrip
   register_option(std::move(name), description, "BYTES", std::move(setting));
 }
 
-void Settings::add_duration(std::string name, uint64_t& target_ns, std::string description,
+void Settings::add_duration(std::string name, uint64_t& target_ns, const std::string& description,
                             uint64_t bare_unit_ns, Limits<uint64_t> limits_ns) {
   Setting setting;
   setting.assign = number_assign(

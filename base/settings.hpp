@@ -54,23 +54,26 @@ class Settings {
   Settings(const Settings&) = delete;
   Settings& operator=(const Settings&) = delete;
 
-  void add(std::string name, std::string& target, std::string description, Check check = {});
-  void add(std::string name, uint32_t& target, std::string description, Limits<uint32_t> = {});
-  void add(std::string name, uint64_t& target, std::string description, Limits<uint64_t> = {});
-  void add(std::string name, double& target, std::string description, Limits<double> = {});
+  void add(std::string name, std::string& target, const std::string& description,
+           const Check& check = {});
+  void add(std::string name, uint32_t& target, const std::string& description,
+           Limits<uint32_t> = {});
+  void add(std::string name, uint64_t& target, const std::string& description,
+           Limits<uint64_t> = {});
+  void add(std::string name, double& target, const std::string& description, Limits<double> = {});
   /// --name, --name=false, --no-name.
-  void add(std::string name, bool& target, std::string description);
+  void add(std::string name, bool& target, const std::string& description);
   /// Repeatable on the command line, an array in TOML, separated by commas in the environment.
-  void add(std::string name, std::vector<std::string>& target, std::string description,
-           Check check_each = {});
-  void add_bytes(std::string name, uint64_t& target, std::string description,
+  void add(std::string name, std::vector<std::string>& target, const std::string& description,
+           const Check& check_each = {});
+  void add_bytes(std::string name, uint64_t& target, const std::string& description,
                  Limits<uint64_t> = {});
   /// A bare number counts `bare_unit_ns`.
-  void add_duration(std::string name, uint64_t& target_ns, std::string description,
+  void add_duration(std::string name, uint64_t& target_ns, const std::string& description,
                     uint64_t bare_unit_ns = kNanosPerSecond, Limits<uint64_t> limits_ns = {});
   /// One of the names; `E` is an enum (or anything comparable).
   template <class E>
-  void add_choice(std::string name, E& target, std::string description,
+  void add_choice(std::string name, E& target, const std::string& description,
                   std::vector<std::pair<std::string, E>> choices);
 
   /// What a setting came to, after parse_command_line.
@@ -126,7 +129,7 @@ class Settings {
 // ---- add_choice
 
 template <class E>
-void Settings::add_choice(std::string name, E& target, std::string description,
+void Settings::add_choice(std::string name, E& target, const std::string& description,
                           std::vector<std::pair<std::string, E>> choices) {
   std::string accepted;
   for (const auto& choice : choices) accepted += (accepted.empty() ? "" : "|") + choice.first;

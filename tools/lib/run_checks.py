@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds in every flavour, runs the tests of each, and counts. Called by tools/check."""
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TAIL_LINES = 30
+SANITIZER_TIMEOUT_FACTOR = 4
+# Beyond this the kernel may put a mapping where ThreadSanitizer of clang 14 keeps its shadow.
+TSAN_RANDOM_BITS_MAX = 28
+
+
+@dataclasses.dataclass
+class Flavour:
+    """One build directory, and which tests run in it. `suites` empty: every test."""
+    name: str
+    directory: str
+    compiler: str
+    options: list
+    suites: list
+    build_all: bool = False
+    wrapper: list = dataclasses.field(default_factory=list)
+    timeout_factor: int = 1
+
+
+class Tally:
+    """What passed, failed and was skipped, with the reasons."""
+
+    def __init__(self):
+        self.passed, self.failed, self.skipped = 0, [], []
+
+    def add_pass(self):
+        self.passed += 1
+
+    def add_failure(self, name, log_path, text):
+        self.failed.append(name)
+        tail = "\n".join("    " + line for line in text.splitlines()[-TAIL_LINES:])
+        print(f"FAILED {name}; log: {log_path}\n{tail}", flush=True)
+
+    def add_skip(self, name, reason):
+        self.skipped.append((name, reason))
+
+    def report(self):
+        for name, reason in self.skipped:
+            print(f"skipped {name}: {reason}")
+        for name in self.failed:
+            print(f"failed {name}")
+        print(f"{self.passed} passed, {len(self.failed)} failed, {len(self.skipped)} skipped",
+              flush=True)
+        return 1 if self.failed else 0
+
+
+def flavours(quick):
+    if quick:
+        return [Flavour("release", "build", "g++", ["--buildtype=release"], ["unit", "tidy"])]
+    memory = ["--buildtype=debugoptimized", "-Db_sanitize=address,undefined", "-Db_lundef=false"]
+    threads = ["--buildtype=debugoptimized", "-Db_sanitize=thread", "-Db_lundef=false"]
+    bits = pathlib.Path("/proc/sys/vm/mmap_rnd_bits")
+    randomized = bits.exists() and int(bits.read_text()) > TSAN_RANDOM_BITS_MAX
+    return [
+        Flavour("release", "build", "g++", ["--buildtype=release"], [], build_all=True),
+        Flavour("clang", "build-clang", "clang++-14", ["--buildtype=release"], ["unit"],
+                build_all=True),
+        Flavour("asan", "build-asan", "clang++-14", memory, ["unit", "threads", "fuzz"],
+                timeout_factor=SANITIZER_TIMEOUT_FACTOR),
+        Flavour("tsan", "build-tsan", "clang++-14", threads, ["unit", "threads"],
+                wrapper=["setarch", "--addr-no-randomize"] if randomized else [],
+                timeout_factor=SANITIZER_TIMEOUT_FACTOR),
+    ]
+
+
+def run_logged(name, command, log_path, tally, environment=None):
+    """Runs one command into a log; counts a failure, prints one line. True: it ended with 0."""
+    began = time.monotonic()
+    with open(log_path, "w", encoding="utf-8") as log:
+        code = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
+                              env=environment, check=False).returncode
+    seconds = time.monotonic() - began
+    print(f"{name}: {'ok' if code == 0 else 'failed'} ({seconds:.0f} s)", flush=True)
+    if code != 0:
+        tally.add_failure(name, log_path, log_path.read_text(errors="replace"))
+    return code == 0
+
+
+def build(flavour, tally):
+    """Configures (once) and builds; a warning is an error in every flavour."""
+    directory = ROOT / flavour.directory
+    log_path = ROOT / f"{flavour.directory}.log"
+    environment = {**os.environ, "CXX": flavour.compiler}
+    if not (directory / "build.ninja").exists():
+        shutil.rmtree(directory, ignore_errors=True)
+        setup = ["meson", "setup", flavour.directory, *flavour.options]
+        if not run_logged(f"{flavour.name} configure", setup, log_path, tally, environment):
+            return False
+    targets = [] if flavour.build_all else targets_of_tests(directory, flavour.suites)
+    command = ["ninja", "-k", "0", "-C", flavour.directory, *targets]
+    if not run_logged(f"{flavour.name} build", command, log_path, tally):
+        return False
+    tally.add_pass()
+    log_path.unlink()
+    return True
+
+
+def introspect(directory, what):
+    text = subprocess.run(["meson", "introspect", str(directory), what], check=True,
+                          capture_output=True).stdout
+    return json.loads(text)
+
+
+def targets_of_tests(directory, suites):
+    """The ninja targets that the tests of these suites need."""
+    wanted = set()
+    for test in introspect(directory, "--tests"):
+        if any(suite.split(":")[-1] in suites for suite in test["suite"]):
+            wanted.update(test["depends"])
+    files = []
+    for target in introspect(directory, "--targets"):
+        if target["id"] in wanted:
+            files += [os.path.relpath(name, directory) for name in target["filename"]]
+    return files or ["build.ninja"]
+
+
+def skip_reason(record):
+    """A skipped test says why in the last line that it prints."""
+    lines = (record.get("stdout") or record.get("stderr") or "").strip().splitlines()
+    return lines[-1] if lines else "no reason given"
+
+
+def run_tests(flavour, tally):
+    directory = ROOT / flavour.directory
+    results = directory / "meson-logs" / "testlog.json"
+    results.unlink(missing_ok=True)
+    command = ["meson", "test", "-C", flavour.directory, "--no-rebuild",
+               "--timeout-multiplier", str(flavour.timeout_factor)]
+    for suite in flavour.suites:
+        command += ["--suite", suite]
+    began = time.monotonic()
+    environment = {**os.environ, "ASAN_OPTIONS": "detect_stack_use_after_return=1",
+                   "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+                   "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1"}
+    done = subprocess.run([*flavour.wrapper, *command], cwd=ROOT, env=environment,
+                          capture_output=True, check=False)
+    if not results.exists():
+        tally.add_failure(f"{flavour.name} tests", directory / "meson-logs",
+                          (done.stdout + done.stderr).decode(errors="replace"))
+        return
+    records = [json.loads(line) for line in results.read_text().splitlines()]
+    for record in records:
+        name = f"{flavour.name}: {record['name'].split(' / ')[-1]}"
+        if record["result"] in ("OK", "EXPECTEDFAIL"):
+            tally.add_pass()
+        elif record["result"] == "SKIP":
+            tally.add_skip(name, skip_reason(record))
+        else:
+            text = (record.get("stdout") or "") + (record.get("stderr") or "")
+            tally.add_failure(f"{name} ({record['result'].lower()})",
+                              directory / "meson-logs" / "testlog.txt", text)
+    print(f"{flavour.name} tests: {len(records)} run ({time.monotonic() - began:.0f} s)", flush=True)
+
+
+def clang_tidy(tally):
+    """The short list of .clang-tidy over everything that ships."""
+    log_path = ROOT / "build-clang-tidy.log"
+    if not shutil.which("run-clang-tidy"):
+        tally.add_skip("clang-tidy", "run-clang-tidy is not installed")
+        return
+    command = ["run-clang-tidy", "-quiet", "-p", "build-clang", "-j", str(os.cpu_count() or 1),
+               rf"^{ROOT}/(base|shm|copyrpc|daemon|client|bench|tools|examples)/.*\.cpp$"]
+    if run_logged("clang-tidy", command, log_path, tally):
+        tally.add_pass()
+        log_path.unlink()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    tally = Tally()
+    for flavour in flavours(quick):
+        if build(flavour, tally):
+            run_tests(flavour, tally)
+    if not quick:
+        clang_tidy(tally)
+    return tally.report()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
