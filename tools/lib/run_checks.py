@@ -162,7 +162,8 @@ def run_tests(flavour, tally):
             text = (record.get("stdout") or "") + (record.get("stderr") or "")
             tally.add_failure(f"{name} ({record['result'].lower()})",
                               directory / "meson-logs" / "testlog.txt", text)
-    print(f"{flavour.name} tests: {len(records)} run ({time.monotonic() - began:.0f} s)", flush=True)
+    seconds = time.monotonic() - began
+    print(f"{flavour.name} tests: {len(records)} run ({seconds:.0f} s)", flush=True)
 
 
 def clang_tidy(tally):
