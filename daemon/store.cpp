@@ -255,6 +255,7 @@ StoreCounters Store::counters() const noexcept {
           .chain_full = chain_full_,
           .retries = retries_,
           .arena_used_bytes = arena_.used_bytes(),
+          .arena_held_bytes = arena_.held_bytes(),
           .index_bytes = map_.index_bytes(),
           .populated_bytes = memory_.populated_bytes(),
           .budget_bytes = memory_.budget_bytes()};

@@ -75,6 +75,7 @@ struct StoreCounters {
   uint64_t chain_full;        ///< puts refused because too many keys collide in one bucket
   uint64_t retries;           ///< operations put off because memory was still being populated
   uint64_t arena_used_bytes;  ///< of live items and overflow buckets, as size classes round them
+  uint64_t arena_held_bytes;  ///< whole slabs and spans: the above, and the room inside slabs
   uint64_t index_bytes;       ///< primary buckets
   uint64_t populated_bytes;   ///< memory taken from the machine
   uint64_t budget_bytes;
@@ -142,6 +143,7 @@ class Store {
   uint32_t sweep(uint32_t buckets_max) noexcept;
 
   [[nodiscard]] StoreCounters counters() const noexcept;
+  [[nodiscard]] const FastMapCounters& map_counters() const noexcept { return map_.counters(); }
   [[nodiscard]] uint64_t last_version() const noexcept { return next_version_ - 1; }
   /// For tests: every invariant of map and arena. Time proportional to the store.
   [[nodiscard]] bool is_valid() const;

@@ -59,7 +59,7 @@ struct PhaseHistogram {
   [[nodiscard]] static constexpr uint64_t upper_ns(uint32_t bucket) noexcept {
     constexpr uint64_t kSub = 1U << kSubBucketBits;
     if (bucket < kSub) return bucket;
-    const uint32_t shift = bucket / kSub - 1;
+    const uint64_t shift = bucket / kSub - 1;
     return ((kSub + bucket % kSub + 1) << shift) - 1;
   }
   void record(uint64_t value_ns) noexcept {

@@ -52,7 +52,7 @@ struct SegmentHeader {
   uint32_t ready;  ///< 1, published last
   uint32_t reserved;
 };
-static_assert(sizeof(SegmentHeader) == 112);
+static_assert(sizeof(SegmentHeader) == 104);
 
 /// The client's side of the sleep protocol (shm/wake.hpp). A line of its own.
 struct alignas(kCacheLineBytes) ClientControl {

@@ -14,7 +14,7 @@ namespace copykv {
 
 void heavy_fence(bool fence_free) noexcept {
   full_fence();
-  if (fence_free) global_membarrier();
+  if (fence_free) (void)global_membarrier();
 }
 
 void wait_futex(const uint32_t& word, uint32_t expected, uint64_t timeout_ns) noexcept {

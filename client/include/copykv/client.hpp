@@ -30,15 +30,9 @@
 #include <utility>
 
 #include <copykv/status.hpp>
+#include <copykv/wait.hpp>
 
 namespace copykv {
-
-/// How a thread waits for an answer.
-enum class Wait : uint8_t {
-  spin,      ///< busy; fastest, needs a core of its own
-  adaptive,  ///< spins briefly, then yields, then sleeps (default)
-  park,      ///< sleeps at once; cheapest for the machine
-};
 
 /// Everything about one attachment. The environment (COPYKV_RUNTIME_DIR, COPYKV_JOB) fills in what
 /// is left empty.
@@ -80,8 +74,8 @@ struct PutOptions {
   uint32_t ttl_ms = 0;   ///< life from now in milliseconds, at most 2^32 - 1 (49 days); 0: for ever
 };
 
-/// One finished asynchronous operation. `result.value` stays valid until the next submit or
-/// synchronous call on the same Client (not merely until the next poll).
+/// One finished asynchronous operation. `result.value` stays valid until the next call on the same
+/// Client: handle what a poll returned before anything else.
 struct Completion {
   uint64_t tag = 0;  ///< what was given to submit
   Result result;
@@ -108,6 +102,7 @@ class Buffer {
   struct ClientImpl* owner_ = nullptr;
   std::span<std::byte> bytes_{};
   uint64_t offset_ = 0;
+  uint32_t incarnation_ = 0;
 };
 
 struct AttachResult;
@@ -220,15 +215,21 @@ class Client {
   /// disconnected first. Empty string on success, else the error line.
   [[nodiscard]] std::string reattach();
 
+  /// How the library hands results to the templates above.
+  using BatchSink = void (*)(void* context, size_t index, const Result& result);
+
  private:
   friend class Buffer;
+  friend struct ClientImpl;
   enum class BatchOp : uint8_t { get, put, del, exists };
-  using BatchSink = void (*)(void* context, size_t index, const Result& result);
   using KeySink = void (*)(void* context, std::string_view key);
   explicit Client(std::unique_ptr<struct ClientImpl> impl) noexcept;
   void run_batch(BatchOp op, std::span<const std::string_view> keys,
                  std::span<const std::string_view> values, const PutOptions& options,
                  BatchSink sink, void* context) noexcept;
+  void run_statuses(BatchOp op, std::span<const std::string_view> keys,
+                    std::span<const std::string_view> values, std::span<Status> statuses,
+                    const PutOptions& options) noexcept;
   Status run_keys(KeySink sink, void* context);
 
   std::unique_ptr<struct ClientImpl> impl_;

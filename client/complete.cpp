@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+// Answers in: from response lines to Results, for poll, for synchronous calls and for batches.
+#include <cstring>
+
+#include "client/impl.hpp"
+
+namespace copykv {
+namespace {
+
+// A value may grow between two attempts of a get; after this many the caller hears of it.
+constexpr uint32_t kAttemptsMax = 8;
+
+/// What an unanswered operation ends as when the daemon is gone.
+[[nodiscard]] Status lost(Op op) noexcept {
+  const bool may_have_happened = op == Op::put || op == Op::del || op == Op::add || op == Op::touch;
+  return may_have_happened ? Status::indeterminate : Status::disconnected;
+}
+
+}  // namespace
+
+bool ClientImpl::answered_too_small(SlotRef at) const noexcept {
+  const Op op = at.lane->records[at.slot].op;
+  return op == Op::get && at.lane->answered(at.slot) &&
+         response_status(peek(at.lane->slots[at.slot].response.head)) == Status::buffer_too_small;
+}
+
+Result ClientImpl::take(SlotRef at) noexcept {
+  LaneEnd& lane = *at.lane;
+  OpRecord& record = lane.records[at.slot];
+  Result result;
+  if (!lane.answered(at.slot)) {  // only when broken_: an answer already given still counts
+    result.status = lost(record.op);
+  } else {
+    const ResponseLine& line = lane.slots[at.slot].response;
+    const uint64_t head = peek(line.head);
+    result.status = response_status(head);
+    result.flags = peek(line.user_flags);
+    result.version = peek(line.version);
+    result.value_bytes = peek(line.value_bytes);
+    if (record.op == Op::add) result.number = static_cast<int64_t>(peek(line.data[0]));
+    if (result.status == Status::ok && (record.op == Op::get || record.op == Op::keys)) {
+      const char* value = reinterpret_cast<const char*>(line.data);
+      const Placement placement = response_placement(head);
+      if (placement == Placement::page) {
+        value = reinterpret_cast<const char*>(lane.payload_of(at.slot));
+      } else if (placement == Placement::bulk) {
+        value = reinterpret_cast<const char*>(connection_.bulk() + record.room.offset);
+      }
+      result.value = {value, result.value_bytes};
+    }
+  }
+  COPYKV_FAULT_POINT("complete.answer_seen");
+  if (record.sink == Sink::user) --user_asked_;
+  if (record.room.bytes > 0) {
+    // A put's room is free now; a get's still backs the view.
+    if (record.op == Op::put) {
+      bulk_.release(record.room);
+    } else {
+      expiring_.push_back(record.room);
+    }
+    record.room = {};
+  }
+  lane.done(at.slot);
+  return result;
+}
+
+/// A get whose value did not fit its slot: the same again, with room in the bulk area. The slot's
+/// request is still there, since only this client writes it.
+bool ClientImpl::ask_again(SlotRef at, Result& result) noexcept {
+  const OpRecord record = at.lane->records[at.slot];
+  if (record.attempts >= kAttemptsMax) return false;
+  const RequestLine& line = at.lane->slots[at.slot].request;
+  const RequestHead head = RequestHead::unpack(peek(line.head));
+  const bool in_line = static_cast<Placement>(head.mode & 3) == Placement::line;
+  char key[kKeyBytesMax];
+  std::memcpy(key,
+              in_line ? static_cast<const void*>(line.data)
+                      : static_cast<const void*>(at.lane->payload_of(at.slot)),
+              head.key_bytes);
+  Request again{.op = record.op, .key = {key, head.key_bytes}};
+  again.room = reserve_room(result.value_bytes);
+  if (again.room.bytes == 0) return false;
+  SlotRef fresh;
+  const Status status = start(again, record.tag, Sink::user, fresh);
+  if (status == Status::ok) {
+    fresh.lane->records[fresh.slot].attempts = static_cast<uint8_t>(record.attempts + 1);
+    return true;
+  }
+  bulk_.release(again.room);
+  result.status = status;
+  return false;
+}
+
+size_t ClientImpl::poll(std::span<Completion> completions) noexcept {
+  if (!expiring_.empty() || !delivered_.empty()) [[unlikely]]
+    expire_views();
+  size_t taken = 0;
+  while (taken < completions.size() && !stash_.empty()) [[unlikely]] {
+      Stashed& moved = delivered_.emplace_back(std::move(stash_.front()));
+      stash_.pop_front();
+      if (!moved.value.empty()) moved.completion.result.value = moved.value;
+      completions[taken++] = moved.completion;
+    }
+  for (LaneEnd& lane : lanes_) {
+    while (taken < completions.size() && lane.used > 0) {
+      const SlotRef at{&lane, lane.tail};
+      if (!finished(at)) break;
+      if (answered_too_small(at)) [[unlikely]] {
+        if (taken > 0) return taken;  // asking again may reuse memory that views point to
+        Completion& completion = completions[0];
+        completion = {lane.records[at.slot].tag, take(at)};
+        if (ask_again(at, completion.result)) continue;
+        ++taken;
+        continue;
+      }
+      completions[taken].tag = lane.records[at.slot].tag;
+      completions[taken].result = take(at);
+      ++taken;
+    }
+  }
+  return taken;
+}
+
+size_t ClientImpl::wait(std::span<Completion> completions, uint64_t timeout_ns) noexcept {
+  while (true) {
+    const size_t taken = poll(completions);
+    if (taken > 0 || in_flight() == 0 || completions.empty()) return taken;
+    if (!wait_any(timeout_ns)) return poll(completions);
+  }
+}
+
+void ClientImpl::stash(SlotRef at) noexcept {
+  Stashed& entry = stash_.emplace_back();
+  entry.completion.tag = at.lane->records[at.slot].tag;
+  Result& result = entry.completion.result = take(at);
+  entry.value.assign(result.value);
+  if (!result.value.empty()) result.value = entry.value;
+}
+
+bool ClientImpl::stash_oldest(LaneEnd* lane) noexcept {
+  for (LaneEnd& candidate : lanes_) {
+    if ((lane != nullptr && &candidate != lane) || candidate.used == 0) continue;
+    const SlotRef at{&candidate, candidate.tail};
+    wait_answer(at);
+    stash(at);
+    return true;
+  }
+  return false;
+}
+
+Result ClientImpl::call(const Request& request) noexcept {
+  Request attempt = request;
+  for (uint32_t attempts = 0;; ++attempts) {
+    SlotRef at;
+    Result result;
+    result.status = start_waiting(attempt, at);
+    if (result.status != Status::ok) {
+      if (attempts > 0) bulk_.release(attempt.room);
+      return result;
+    }
+    wait_answer(at);
+    result = take(at);
+    const bool ask_larger = result.status == Status::buffer_too_small && attempts < kAttemptsMax &&
+                            (request.op == Op::get || request.op == Op::keys);
+    if (!ask_larger) return result;
+    expire_views();
+    attempt.room = reserve_room(result.value_bytes);
+    if (attempt.room.bytes == 0) return result;
+  }
+}
+
+void ClientImpl::run_batch(size_t request_count, Request (*request_of)(void* context, size_t index),
+                           BatchSink sink, void* context) noexcept {
+  size_t started = 0;
+  size_t ended = 0;
+  std::vector<size_t> too_small;  // asked again one by one at the end
+  while (ended + too_small.size() < request_count) {
+    Status status = Status::ok;
+    while (started < request_count && status != Status::would_block) {
+      SlotRef at;
+      status = start(request_of(context, started), started, Sink::call, at);
+      if (status == Status::would_block) break;
+      if (status != Status::ok) {
+        sink(context, started, Result{.status = status});
+        ++ended;
+      }
+      ++started;
+    }
+    size_t taken = 0;
+    for (LaneEnd& lane : lanes_) {
+      while (lane.used > 0 && finished({&lane, lane.tail})) {
+        const SlotRef at{&lane, lane.tail};
+        ++taken;
+        if (lane.records[at.slot].sink == Sink::user) {
+          stash(at);
+          continue;
+        }
+        const size_t index = lane.records[at.slot].tag;
+        const Result result = take(at);
+        if (result.status == Status::buffer_too_small) {
+          too_small.push_back(index);
+          continue;
+        }
+        sink(context, index, result);
+        ++ended;
+      }
+    }
+    if (taken > 0 || ended + too_small.size() == request_count) continue;
+    if (idle()) {  // what blocks is bulk room held by Buffers of the caller: no answer frees it
+      sink(context, started++, Result{.status = Status::would_block});
+      ++ended;
+    } else {
+      (void)wait_any(UINT64_MAX);
+    }
+  }
+  for (const size_t index : too_small) {
+    const Result result = call(request_of(context, index));
+    sink(context, index, result);
+  }
+}
+
+}  // namespace copykv

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// What stands behind Client. Files: submit.cpp (requests out), complete.cpp (answers in),
+// wait.cpp (spinning, yielding, sleeping, noticing a dead daemon), client.cpp (the public calls).
+//
+// VIEWS  A value given out points into the slot (or bulk room) it arrived in. Slots are reused only
+//   by a later call, rooms and stashed copies are returned at the next call (expire_views): hence
+//   "valid until the next call". A get that is asked again inside a poll takes a slot too, so poll
+//   does that only before it has given out views.
+#pragma once
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include <copykv/client.hpp>
+
+#include "base/fault_points.hpp"
+#include "client/bulk.hpp"
+#include "client/connection.hpp"
+#include "client/lane_end.hpp"
+
+namespace copykv {
+
+/// One operation as the caller meant it.
+struct Request {
+  Op op = Op::get;
+  Condition condition = Condition::always;
+  std::string_view key{};
+  std::string_view value{};  ///< put; empty when the value already stands in `room`
+  BulkRoom room{};           ///< put: where the value stands. get, keys: where the answer may go
+  uint64_t value_bytes = 0;  ///< put: length of the value
+  uint32_t user_flags = 0;
+  uint32_t ttl_ms = 0;
+  uint64_t argument = 0;
+  uint32_t daemon = 0;  ///< of an operation without a key (ping, keys)
+};
+
+/// Where a request went.
+struct SlotRef {
+  LaneEnd* lane = nullptr;
+  uint32_t slot = 0;
+};
+
+struct ClientImpl {
+  ClientImpl(Options options, Connection connection);
+
+  /// Makes a Client of an attachment that was not made by Client::attach (tests, benchmarks).
+  [[nodiscard]] static Client wrap(std::unique_ptr<ClientImpl> impl);
+
+  // submit.cpp
+  Status start(const Request& request, uint64_t tag, Sink sink, SlotRef& at) noexcept;
+  /// As start, but waits for slots and bulk room, stashing answers that poll has not taken.
+  Status start_waiting(const Request& request, SlotRef& at) noexcept;
+  /// A put whose value stands in `value` already; takes its room when it starts.
+  Status start_buffer(Request request, Buffer& value, uint64_t tag, Sink sink,
+                      SlotRef& at) noexcept;
+  [[nodiscard]] BulkRoom reserve_room(uint64_t bytes) noexcept;
+
+  // complete.cpp
+  Result call(const Request& request) noexcept;
+  size_t poll(std::span<Completion> completions) noexcept;
+  size_t wait(std::span<Completion> completions, uint64_t timeout_ns) noexcept;
+  using BatchSink = void (*)(void* context, size_t index, const Result& result);
+  /// `request_of(context, index)` makes request `index`; `sink` takes its result.
+  void run_batch(size_t request_count, Request (*request_of)(void* context, size_t index),
+                 BatchSink sink, void* context) noexcept;
+  /// Takes the answer of a slot out of shared memory and ends the slot's work.
+  Result take(SlotRef at) noexcept;
+
+  // wait.cpp
+  /// Waits until `slot` is answered or the daemon is gone.
+  void wait_answer(SlotRef at) noexcept;
+  /// Waits until any slot in flight is answered; false after timeout_ns.
+  bool wait_any(uint64_t timeout_ns) noexcept;
+  [[nodiscard]] bool finished(SlotRef at) const noexcept {
+    return broken_ || at.lane->answered(at.slot);
+  }
+
+  /// Ends everything in flight and attaches again. Empty on success.
+  [[nodiscard]] std::string reattach();
+  /// Waits for the oldest operation of `lane` (nullptr: of any lane) and moves its answer into the
+  /// stash. False: nothing is in flight.
+  bool stash_oldest(LaneEnd* lane) noexcept;
+  [[nodiscard]] size_t in_flight() const noexcept { return user_asked_ + stash_.size(); }
+
+  Options options_;
+  Connection connection_;
+  std::vector<LaneEnd> lanes_;
+  BulkAllocator bulk_;
+  bool broken_ = false;       ///< the daemon is gone
+  uint32_t incarnation_ = 0;  ///< grows with each attachment: a Buffer belongs to one
+  size_t user_asked_ = 0;     ///< slots whose answer poll will take
+  std::vector<BulkRoom> expiring_;
+
+  /// A finished operation moved out of its slot, its value copied.
+  struct Stashed {
+    Completion completion;
+    std::string value;
+  };
+  std::deque<Stashed> stash_;      ///< not yet taken by poll
+  std::deque<Stashed> delivered_;  ///< taken; backs views until the next submit
+
+ private:
+  void set_up_lanes();
+  [[nodiscard]] LaneEnd& lane_of(const Request& request) noexcept;
+  void expire_views() noexcept;
+  Status start_large(LaneEnd& lane, const Request& request, uint64_t tag, Sink sink,
+                     SlotRef& at) noexcept;
+  void send(LaneEnd& lane, const Request& request, Placement placement, uint64_t tag, Sink sink,
+            SlotRef& at) noexcept;
+  [[nodiscard]] bool ask_again(SlotRef at, Result& result) noexcept;
+  void stash(SlotRef at) noexcept;
+  [[nodiscard]] bool answered_too_small(SlotRef at) const noexcept;
+  [[nodiscard]] bool idle() const noexcept;
+  [[nodiscard]] bool any_answered() const noexcept;
+  template <class Ready>
+  bool wait_until(Ready ready, uint64_t timeout_ns) noexcept;
+  void check_daemon() noexcept;
+};
+
+}  // namespace copykv

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// The control thread: everything that may block or fault, so that the daemon threads never do.
+//   attach and leave of clients, growth of bulk areas and of store memory, signals, the rank page.
+// One epoll loop in the main thread.
+//
+// DEATH  Only the kernel declares a client dead: end-of-file of its socket, or its pidfd. No timer
+//   does: a client that is stopped for an hour is alive.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/fd.hpp"
+#include "daemon/client_table.hpp"
+#include "daemon/daemon_thread.hpp"
+#include "daemon/options.hpp"
+#include "shm/rank_page.hpp"
+
+namespace copykv {
+
+class Control {
+ public:
+  /// Makes socket, rank page and daemon threads. The error line names the check and the remedy.
+  [[nodiscard]] static Outcome<std::unique_ptr<Control>> create(const DaemonOptions& options);
+  ~Control();
+
+  /// Serves until SIGTERM or SIGINT, then drains. Prints the line `ready ...` to stdout first.
+  void run();
+
+ private:
+  explicit Control(const DaemonOptions& options) : options_(options) {}
+
+  // control_setup.cpp
+  [[nodiscard]] Outcome<void> take_rank();
+  [[nodiscard]] Outcome<void> make_rank_page();
+  [[nodiscard]] Outcome<void> make_daemons();
+  [[nodiscard]] Outcome<void> listen();
+  [[nodiscard]] Outcome<void> watch_signals();
+  [[nodiscard]] Outcome<void> write_info();
+  [[nodiscard]] Outcome<void> watch(int fd, uint64_t token);
+
+  // control.cpp
+  void on_event(uint64_t token);
+  void accept_clients();
+  void on_message(ClientRecord& client);
+  void welcome(ClientRecord& client, const Hello& hello);
+  void grant_bulk(ClientRecord& client, const BulkRequest& request);
+  void refuse(int socket, Refusal refusal, const std::string& text);
+  void leave(ClientRecord& client, const char* why);
+  void remove(uint32_t number);
+  void push_leaving();
+  void drain();
+  [[nodiscard]] bool populate_stores();
+  [[nodiscard]] int tick_ms(bool grew) const;
+  void warn_once_of_full_memory();
+
+  const DaemonOptions options_;
+  std::string job_dir_;
+  std::string socket_path_;
+  std::string info_path_;
+  uint64_t epoch_ = 0;
+  bool has_membarrier_ = false;
+  bool stopping_ = false;
+  Fd lock_;
+  Fd epoll_;
+  Fd signals_;
+  Fd listener_;
+  Fd rank_page_fd_;  ///< read-only descriptor, passed to clients
+  boost::interprocess::mapped_region rank_mapping_;
+  RankHeader* rank_ = nullptr;
+  std::vector<std::unique_ptr<ClientRecord>> clients_;  ///< by number; empty: free
+  std::vector<uint32_t> free_numbers_;
+  uint32_t leaving_count_ = 0;
+  bool said_memory_full_ = false;
+  std::vector<std::unique_ptr<DaemonThread>> daemons_;  ///< destroyed first: they use the rest
+};
+
+}  // namespace copykv

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// One daemon thread of a rank: memory, store, engine, and what to do when there is nothing to do.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <thread>
+
+#include <copykv/wait.hpp>
+
+#include "base/error.hpp"
+#include "base/fd.hpp"
+#include "daemon/engine.hpp"
+#include "daemon/placement.hpp"
+#include "shm/store_memory.hpp"
+
+namespace copykv {
+
+struct DaemonThreadOptions {
+  EngineOptions engine;
+  StoreMemoryOptions memory;
+  StoreOptions store;
+  Wait wait = Wait::adaptive;
+  CpuPlace place;
+};
+
+class DaemonThread {
+ public:
+  /// Allocates everything; starts no thread. The error line names the remedy.
+  [[nodiscard]] static Outcome<std::unique_ptr<DaemonThread>> create(
+      const DaemonThreadOptions& options, const RankHeader& rank, DaemonBlock& block);
+  ~DaemonThread();
+
+  void start();
+  /// Serves what stands on the lanes, then ends the thread. Called by the control thread.
+  void stop();
+
+  /// The control thread's queue into the engine; wake() afterwards.
+  [[nodiscard]] CommandQueue& commands() noexcept { return engine_->commands(); }
+  /// Ends a sleep.
+  void wake() const noexcept;
+  [[nodiscard]] bool sleeping() const noexcept { return peek(block_.sleeping) != 0; }
+
+  [[nodiscard]] StoreMemory& memory() noexcept { return *memory_; }
+  [[nodiscard]] int wake_fd() const noexcept { return wake_fd_.get(); }
+
+ private:
+  DaemonThread(const DaemonThreadOptions& options, DaemonBlock& block)
+      : options_(options), block_(block) {}
+  void run() noexcept;
+  void idle(uint32_t idle_turns) noexcept;
+  void sleep() noexcept;
+
+  const DaemonThreadOptions options_;
+  DaemonBlock& block_;
+  SystemClock clock_;
+  LoneRank network_;
+  std::unique_ptr<StoreMemory> memory_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Engine> engine_;
+  Fd wake_fd_;
+  uint32_t stop_ = 0;  ///< published by stop()
+  std::thread thread_;
+};
+
+}  // namespace copykv

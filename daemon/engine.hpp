@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine: one shard's poll loop, one turn at a time. It owns its lanes, its ground queue and
+// its store, and takes time and network as parameters, so that production, simulation and tests run
+// the same code.
+//
+// A TURN (order is the design: answers first, new work next, the network last)
+//   1  completions   answers of other ranks fill response slots; their lanes return to the queue
+//   2  ground queue  each lane on it is looked at once, requests are served in groups of up to 16:
+//                    read lines and hash, prefetch buckets; probe, prefetch items; execute
+//   3  transfers     one chunk of one large value
+//   4  flush         staged remote requests leave
+//   5  housekeeping  when due: time, parking, expiry, counters
+//
+// THREADS     Everything here is called by the daemon thread, except `commands()`, whose producer
+// is
+//   the control thread.
+// INVARIANTS
+//   N1  a lane is on exactly one of: ground queue, parked list, or neither (busy, full, closing).
+//   N2  every loop is bounded; nothing blocks, allocates or makes a system call, except waking a
+//       client that announced its sleep.
+//   N3  requests of one lane start in ring order; a lane whose large value is moving starts
+//   nothing.
+// Files: engine.cpp (turn, attach, close), intake.cpp (ground queue, groups), execute.cpp (one
+// request), large_values.cpp (transfers), housekeeping.cpp.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/spsc_queue.hpp"
+#include "daemon/lane.hpp"
+#include "daemon/network.hpp"
+#include "daemon/request.hpp"
+#include "daemon/store.hpp"
+#include "shm/rank_page.hpp"
+
+namespace copykv {
+
+struct EngineOptions {
+  uint32_t daemon = 0;        ///< own index in the routing table
+  uint32_t daemon_count = 1;  ///< indices below this are daemons of this rank, others are remote
+  uint32_t lanes_max = 4096;
+  uint32_t value_bytes_max = kValueBytesMaxDefault;
+  uint32_t turns_per_clock_read = 32;  ///< simulation: 1
+};
+
+/// From the control thread to a daemon.
+struct Command {
+  enum class Kind : uint8_t { attach, close };
+  Kind kind = Kind::attach;
+  LaneSetup lane{};  ///< close: only `id` counts
+};
+using CommandQueue = SpscQueue<Command, 256>;
+
+class Engine final : private AnswerSink {
+ public:
+  /// `rank` holds the routing table; `block` takes the counters. All must outlive the engine.
+  Engine(const EngineOptions& options, const RankHeader& rank, DaemonBlock& block, Store& store,
+         const Clock& clock, Network& network);
+
+  /// One pass. Returns the work done; 0 tells the caller it may idle.
+  uint32_t turn() noexcept;
+
+  /// Reads the clock and keeps house at once: before and after a sleep, when few turns happen.
+  void tick() noexcept;
+
+  /// Whether there is a new request on any lane, or anything in flight: what a sleeper looks at
+  /// after announcing itself. Time proportional to the lanes.
+  [[nodiscard]] bool has_work() const noexcept;
+
+  /// The control thread's way in.
+  [[nodiscard]] CommandQueue& commands() noexcept { return commands_; }
+
+  /// For tests: N1, and the counts of lanes.
+  [[nodiscard]] bool is_valid() const;
+
+ private:
+  // engine.cpp
+  uint32_t take_commands() noexcept;
+  void attach(const LaneSetup& setup) noexcept;
+  void close(uint32_t lane) noexcept;
+  void free_closing_lanes() noexcept;
+  void on_answer(const Ticket& ticket, const RemoteAnswer& answer) noexcept override;
+
+  // intake.cpp
+  uint32_t scan_ground_queue() noexcept;
+  void take_from(Lane& lane) noexcept;
+  void look_at_parked_lane() noexcept;
+  uint32_t run_group() noexcept;
+  void refuse_sequence(Lane& lane, uint32_t seq) noexcept;
+  void to_ground(Lane& lane) noexcept;
+  void wake_clients(uint32_t group) noexcept;
+  void wake_client(Lane& lane) noexcept;
+
+  // execute.cpp
+  enum class Progress : uint8_t {
+    answered,  ///< or on its way to another rank: the lane goes on
+    busy,      ///< a large value is moving: the lane stops behind this request
+    again,     ///< nothing was done: the same request in a later turn
+  };
+  [[nodiscard]] Progress execute(Pending& p) noexcept;
+  [[nodiscard]] Progress execute_get(const Pending& p) noexcept;
+  [[nodiscard]] Progress execute_put(const Pending& p) noexcept;
+  [[nodiscard]] Progress execute_keys(const Pending& p) noexcept;
+  [[nodiscard]] Progress call_remote(const Pending& p, uint32_t owner) noexcept;
+  [[nodiscard]] Progress finish(const Pending& p, const StoreAnswer& with) noexcept;
+  [[nodiscard]] Progress refuse(const Pending& p, Status status) noexcept;
+  void answer(Lane& lane, const Ticket& ticket, Status status, Placement placement,
+              uint32_t value_bytes, uint32_t user_flags, uint64_t version) noexcept;
+
+  // large_values.cpp
+  [[nodiscard]] Progress begin_large_get(const Pending& p, const StoreAnswer& found) noexcept;
+  [[nodiscard]] Progress begin_large_put(const Pending& p) noexcept;
+  void make_busy(const Pending& p, std::byte* memory, Placement placement) noexcept;
+  uint32_t step_transfers() noexcept;
+  void end_transfer(Lane& lane, Status status, uint32_t value_bytes, uint64_t version) noexcept;
+
+  // housekeeping.cpp
+  void housekeep() noexcept;
+  void park_silent_lanes() noexcept;
+  void show_counters() noexcept;
+
+  // Constant after construction.
+  const EngineOptions options_;
+  const RequestLimits limits_;
+  const bool alone_;  ///< this daemon owns every key
+  const RankHeader& rank_;
+  DaemonBlock& block_;
+  Store& store_;
+  const Clock& clock_;
+  Network& network_;
+
+  // Owned by the daemon thread. Sized at construction.
+  std::vector<Lane> lanes_;
+  std::vector<Lane*> ground_;  ///< the ground queue; ground_count_ entries
+  std::vector<Lane*> parked_;
+  std::vector<Lane*> transfers_;  ///< lanes that are busy
+  std::vector<Lane*> closing_;
+  uint32_t ground_count_ = 0;
+  uint32_t parked_count_ = 0;
+  uint32_t parked_cursor_ = 0;
+  uint32_t park_cursor_ = 0;  ///< next lane on the ground queue to be checked for silence
+  bool dropped_ = false;      ///< a lane left the ground queue during the scan
+  uint32_t transfer_count_ = 0;
+  uint32_t transfer_cursor_ = 0;
+  uint32_t closing_count_ = 0;
+  uint32_t lane_count_ = 0;
+  uint64_t turns_ = 0;
+
+  uint32_t group_count_ = 0;
+  std::array<Pending, kGroupMax> group_;
+  struct alignas(kCacheLineBytes) KeyRoom {
+    std::byte bytes[kKeyBytesMax];
+  };
+  std::vector<KeyRoom> key_rooms_;
+
+  CommandQueue commands_;
+};
+
+}  // namespace copykv

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// What must happen now and then: silent lanes are parked, expired items dropped, counters shown.
+#include "daemon/engine.hpp"
+
+namespace copykv {
+namespace {
+
+constexpr uint32_t kSilentChecksBeforeParking = 32;  // about 16,000 turns
+constexpr uint32_t kLanesCheckedPerHousekeeping = 64;
+constexpr uint32_t kBucketsSweptPerHousekeeping = 8;
+
+}  // namespace
+
+void Engine::tick() noexcept {
+  store_.begin_turn(clock_.now_ns() / kNanosPerMilli);
+  housekeep();
+}
+
+void Engine::housekeep() noexcept {
+  park_silent_lanes();
+  (void)store_.sweep(kBucketsSweptPerHousekeeping);
+  show_counters();
+}
+
+void Engine::park_silent_lanes() noexcept {
+  const uint32_t checks = std::min(ground_count_, kLanesCheckedPerHousekeeping);
+  for (uint32_t check = 0; check < checks; ++check) {
+    if (park_cursor_ >= ground_count_) park_cursor_ = 0;
+    Lane& lane = *ground_[park_cursor_];
+    if (lane.requests != lane.requests_at_check) {
+      lane.requests_at_check = lane.requests;
+      lane.silent_checks = 0;
+    } else if (++lane.silent_checks >= kSilentChecksBeforeParking && ground_count_ > 1) {
+      lane.place = Lane::Place::parked;
+      ground_[park_cursor_] = ground_[--ground_count_];
+      parked_[parked_count_++] = &lane;
+      continue;
+    }
+    ++park_cursor_;
+  }
+}
+
+void Engine::show_counters() noexcept {
+  const StoreCounters store = store_.counters();
+  poke<uint64_t>(block_.lanes_parked, parked_count_);
+  poke(block_.items, store.items);
+  poke(block_.item_bytes_used, store.arena_used_bytes);
+  poke(block_.index_bytes, store.index_bytes);
+  poke(block_.populated_bytes, store.populated_bytes);
+  poke(block_.budget_bytes, store.budget_bytes);
+  poke(block_.expired, store.expired);
+  poke(block_.chain_full, store.chain_full);
+}
+
+}  // namespace copykv

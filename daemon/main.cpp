@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// copykvd: serves a shared map to the processes of this machine.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "base/log.hpp"
+#include "daemon/control.hpp"
+
+int main(int argc, char** argv) {
+  using namespace copykv;
+  CLI::App app("copykvd: serves a shared map to the processes of this machine");
+  DaemonOptions options;
+  Settings settings(app, "copykvd");
+  add_settings(settings, options);
+  if (const auto code = parse_command_line(app, argc, argv, {&settings})) return *code;
+  set_log_name(fmt::format("copykvd[rank {}]", options.rank));
+
+  const auto fail = [](const std::string& line, int code) {
+    write_log_line(LogLevel::error, line);
+    return code;
+  };
+  if (const auto checked = check_options(options); !checked) return fail(checked.error, 2);
+  if (const auto checked = check_machine(options); !checked) return fail(checked.error, 1);
+  auto control = Control::create(options);
+  if (!control) return fail(control.error, 1);
+  (*control)->run();
+  return 0;
+}

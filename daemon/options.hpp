@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// What copykvd can be told, and the checks that need no machine.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <copykv/wait.hpp>
+
+#include "base/error.hpp"
+#include "base/settings.hpp"
+#include "shm/slot.hpp"
+#include "shm/store_memory.hpp"
+
+namespace copykv {
+
+struct DaemonOptions {
+  std::string runtime_dir{};
+  std::string job{};
+  uint32_t rank = 0;
+  uint32_t ranks = 1;
+  uint32_t daemon_threads = 1;
+  uint64_t memory_bytes = uint64_t{1} << 30;
+  uint64_t value_bytes_max = kValueBytesMaxDefault;
+  uint32_t clients_max = 4096;
+  uint64_t client_bulk_bytes = uint64_t{64} << 20;
+  std::string transport = "auto";
+  std::string rendezvous{};
+  std::string pin = "auto";
+  HugePages huge_pages = HugePages::attempt;
+  Wait wait = Wait::adaptive;
+  bool lock_memory = false;
+};
+
+/// Registers every option of copykvd.
+void add_settings(Settings& settings, DaemonOptions& options);
+
+/// Whether the options make sense together; the error line names the remedy.
+[[nodiscard]] Outcome<void> check_options(const DaemonOptions& options);
+
+/// Whether this machine can keep them: memory, open files, locked memory. Raises the soft limit of
+/// open files as far as it may.
+[[nodiscard]] Outcome<void> check_machine(const DaemonOptions& options);
+
+}  // namespace copykv
