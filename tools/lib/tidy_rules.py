@@ -162,12 +162,12 @@ def dead_sources(tree):
             if path not in included and path.split("/include/")[-1] not in included:
                 yield Violation(path, 1, "dead-file", "no file includes this header")
             continue
+        # A foreach over names builds name.cpp or name_test.cpp.
+        stems = {pure.stem, pure.stem.removesuffix("_test")}
         built = False
         for parent in pure.parents:
             names = quoted.get(str(parent / "meson.build"), set())
             relative = str(pure.relative_to(parent))
-            # A foreach over test names builds name.cpp or name_test.cpp.
-            stems = {relative.removesuffix(".cpp"), relative.removesuffix("_test.cpp")}
             built = built or relative in names or bool(stems & names)
         if not built:
             yield Violation(path, 1, "dead-file", "no meson.build builds this file")
