@@ -14,7 +14,9 @@
 
 #include <copykv/client.hpp>
 
+#include "bench/values.hpp"
 #include "bench/workload.hpp"
+#include "shm/slot.hpp"
 
 namespace copykv::bench {
 
@@ -23,7 +25,12 @@ class NullBackend {
   explicit NullBackend(const Workload& workload)
       : value_bytes_max_(workload.sizes.bytes_max()),
         values_(workload.key_range * value_bytes_max_),
-        lengths_(workload.key_range) {}
+        lengths_(workload.key_range, static_cast<uint32_t>(value_bytes_max_)) {
+    // Full from the start: other clients' parts of the keys are never put here.
+    for (uint64_t index = 0; index < workload.key_range; ++index) {
+      fill_value({at(index), value_bytes_max_}, static_cast<uint32_t>(index), {});
+    }
+  }
 
   Status submit_get(std::string_view key, uint64_t tag) noexcept {
     const uint64_t index = index_of(key);

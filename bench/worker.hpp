@@ -29,10 +29,9 @@
 #include "bench/measure.hpp"
 #include "bench/values.hpp"
 #include "bench/workload.hpp"
+#include "shm/slot.hpp"
 
 namespace copykv::bench {
-
-inline constexpr uint32_t kQueueDepthLimit = 64;
 
 struct WorkerSetup {
   uint32_t client = 0;
@@ -66,7 +65,7 @@ class Worker {
         stream_(workload, setup.seed, setup.client, setup.clients),
         key_text_(workload.key_bytes),
         value_(workload.sizes.bytes_max()) {
-    COPYKV_ASSERT(setup.queue_depth >= 1 && setup.queue_depth <= kQueueDepthLimit, "queue_depth={}",
+    COPYKV_ASSERT(setup.queue_depth >= 1 && setup.queue_depth <= kQueueDepthMax, "queue_depth={}",
                   setup.queue_depth);
     for (uint32_t slot = 0; slot < setup.queue_depth; ++slot) free_[slot] = slot;
     free_count_ = setup.queue_depth;
@@ -303,10 +302,10 @@ class Worker {
 
   uint32_t free_count_ = 0;
   uint32_t follow_up_count_ = 0;
-  std::array<uint32_t, kQueueDepthLimit> free_{};
-  std::array<InFlight, kQueueDepthLimit> slots_{};
-  std::array<InFlight, kQueueDepthLimit> follow_ups_{};
-  std::array<Completion, kQueueDepthLimit> completions_{};
+  std::array<uint32_t, kQueueDepthMax> free_{};
+  std::array<InFlight, kQueueDepthMax> slots_{};
+  std::array<InFlight, kQueueDepthMax> follow_ups_{};
+  std::array<Completion, kQueueDepthMax> completions_{};
 };
 
 template <Backend B, TimeSource T>

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/options.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include <CLI/CLI.hpp>
+
+#include "base/units.hpp"
+#include "bench/keys.hpp"
+#include "bench/worker.hpp"
+#include "shm/slot.hpp"
+
+namespace copykv::bench {
+namespace {
+
+constexpr uint32_t kClientsMax = 1024;
+constexpr uint64_t kDurationNsMax = 24 * 3600 * kNanosPerSecond;
+
+template <class T>
+Settings::Check parses_as() {
+  return [](const std::string& text) -> Outcome<void> {
+    const auto made = T::parse(text);
+    if (!made) return Failure{made.error};
+    return {};
+  };
+}
+
+void register_crew(Settings& settings, RunOptions& o) {
+  settings.add("ranks", o.ranks, "ranks to start on this machine");
+  settings.add("daemon-threads", o.daemon_threads, "daemon threads of the rank", {1, 64});
+  settings.add("client-threads", o.client_threads, "clients of the rank", {1, kClientsMax});
+  settings.add("client-processes", o.client_processes, "clients are processes, not threads");
+  settings.add("queue-depth", o.queue_depth, "operations that a client keeps in flight",
+               {1, kQueueDepthMax});
+  settings.add("attach", o.attach, "use a daemon that runs already");
+  settings.add("runtime-dir", o.runtime_dir, "with --attach: where its sockets are");
+  settings.add("job", o.job, "with --attach: its job");
+  settings.add("rank", o.rank, "with --attach: its rank");
+  settings.add_choice<std::string>(
+      "backend", o.backend,
+      "null: no service at all, which shows what the load generator itself can do",
+      {{"copykv", "copykv"}, {"null", "null"}});
+  settings.add_bytes("memory", o.memory_bytes,
+                     "memory limit of the daemon; 0: from the number and size of the items");
+  settings.add("transport", o.transport, "auto|sim|ofi-tcp|ofi-shm|rc|dc, between ranks");
+  settings.add("flush", o.flush, "loop|call|clocked|hold:US, between ranks");
+  settings.add_choice<Wait>(
+      "wait", o.wait, "how clients and daemon threads wait",
+      {{"spin", Wait::spin}, {"adaptive", Wait::adaptive}, {"park", Wait::park}});
+}
+
+void register_load(Settings& settings, RunOptions& o) {
+  settings.add("preset", o.preset,
+               "defaults of a known load: ycsb-a, -b, -c, -d, -f, rtt-analysis (flag or "
+               "environment only)");
+  settings.add("key-range", o.key_range, "number of keys of the rank", {1, kKeyRangeMax});
+  settings.add("key-bytes", o.key_bytes, "length of a key", {1, kKeyBytesMax});
+  settings.add("value-bytes", o.value_bytes, "64, 16-4096 or 64:8,1024:2 (lengths with weights)",
+               parses_as<ValueSizes>());
+  settings.add("read-ratio", o.read_ratio, "share of gets among the operations", {0.0, 1.0});
+  settings.add("modify", o.modify, "each write is a get and then a put of the same key");
+  settings.add("distribution", o.distribution, "uniform, zipfian:THETA, latest or hotspot:SET,OPS",
+               parses_as<Distribution>());
+  settings.add("local-ratio", o.local_ratio, "share of operations on the own rank, or by-key");
+  settings.add_choice<Arrival>("arrival", o.arrival,
+                               "closed loop, or when an open loop starts its operations",
+                               {{"closed", Arrival::closed},
+                                {"constant", Arrival::constant},
+                                {"poisson", Arrival::poisson}});
+  settings.add("rate", o.rate, "open loop: operations per second of all clients", {0.0, 1e10});
+  settings.add_duration("duration", o.duration_ns, "length of a run", kNanosPerSecond,
+                        {kNanosPerMilli, kDurationNsMax});
+  settings.add_duration("warmup", o.warmup_ns, "load before the first run", kNanosPerSecond,
+                        {0, kDurationNsMax});
+  settings.add("runs", o.runs, "runs, reported one by one and together", {1, 10'000});
+  settings.add("seed", o.seed, "client i draws from seed + rank * 1000 + i");
+}
+
+void register_report(Settings& settings, RunOptions& o) {
+  settings.add_choice<bool>("verify", o.verify, "check every value read",
+                            {{"all", true}, {"none", false}});
+  settings.add("slo", o.slo_texts, "objective such as get.p99<50us or all.ops>1M; repeatable",
+               parses_as<Slo>());
+  settings.add("json", o.json_path, "write the document (schema 1) there; - is stdout");
+  settings.add("histograms", o.histograms, "with buckets in the document");
+  settings.add("hgrm", o.hgrm_path, "write HdrHistogram percentile output (microseconds) there");
+  settings.add("quiet", o.quiet, "no progress line and no table");
+}
+
+// Presets are defaults, so they must be known before the options are registered.
+std::string find_preset(int argc, const char* const* argv) {
+  constexpr std::string_view kFlag = "--preset";
+  const char* const environment = std::getenv("COPYKV_PRESET");
+  std::string preset = environment != nullptr ? environment : "";
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == kFlag && i + 1 < argc) {
+      preset = argv[i + 1];
+    } else if (argument.starts_with("--preset=")) {
+      preset = argument.substr(kFlag.size() + 1);
+    }
+  }
+  return preset;
+}
+
+int usage_error(std::string_view line) {
+  fmt::print(stderr, "benchkv: {}\n", line);
+  return kExitUsage;
+}
+
+// Other ranks, and what reaches them.
+Outcome<void> check_ranks(const RunOptions& o) {
+  if (o.ranks != 1) {
+    return Failure{fmt::format(
+        "--ranks {}: keys of other ranks cannot be reached yet; run with --ranks 1", o.ranks)};
+  }
+  if (o.transport == "sim") return Failure{"--transport sim is not available yet"};
+  if (o.transport != "auto") {
+    return Failure{
+        fmt::format("--transport {}: one rank has no network; leave it at auto", o.transport)};
+  }
+  if (o.flush != "loop" && o.flush != "call" && o.flush != "clocked" &&
+      !o.flush.starts_with("hold:")) {
+    return Failure{fmt::format("--flush '{}' is none of loop|call|clocked|hold:US", o.flush)};
+  }
+  if (o.local_ratio == "by-key") return {};
+  const Outcome<double> ratio = parse_number(o.local_ratio);
+  if (!ratio || *ratio < 0 || *ratio > 1) {
+    return Failure{
+        fmt::format("--local-ratio '{}': write by-key or a number from 0 to 1", o.local_ratio)};
+  }
+  if (*ratio < 1) {
+    return Failure{
+        fmt::format("--local-ratio {}: with one rank every key is local", o.local_ratio)};
+  }
+  return {};
+}
+
+Outcome<void> check_load(const RunOptions& o) {
+  const uint32_t digits = key_digits(o.key_range);
+  if (o.key_bytes < digits) {
+    return Failure{fmt::format("--key-bytes {}: {} keys need at least {} bytes", o.key_bytes,
+                               format_count(o.key_range), digits)};
+  }
+  const bool open = o.arrival != Arrival::closed;
+  if (open && o.rate <= 0) return Failure{"an open loop needs --rate OPS (per second)"};
+  if (!open && o.rate > 0) {
+    return Failure{"--rate has no meaning in a closed loop; add --arrival constant or poisson"};
+  }
+  if (o.client_threads > o.key_range && o.distribution == "latest") {
+    return Failure{"--distribution latest needs at least as many keys as clients"};
+  }
+  return {};
+}
+
+Outcome<void> check_attach(const RunOptions& o) {
+  if (o.attach) return {};
+  for (const Settings::Effective& setting : o.effective) {
+    if (setting.source == "flag" &&
+        (setting.key == "job" || setting.key == "rank" || setting.key == "runtime_dir")) {
+      return Failure{
+          "--job, --rank and --runtime-dir name a daemon that runs already: add --attach"};
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Outcome<void> complete(RunOptions& o) {
+  for (const Outcome<void>& checked : {check_ranks(o), check_load(o), check_attach(o)}) {
+    if (!checked) return Failure{checked.error};
+  }
+  const Outcome<ValueSizes> sizes = ValueSizes::parse(o.value_bytes);
+  if (!sizes) return Failure{sizes.error};
+  const Outcome<Distribution> distribution = Distribution::parse(o.distribution);
+  if (!distribution) return Failure{distribution.error};
+  o.workload = {o.key_range, o.key_bytes, *sizes, *distribution, o.read_ratio, o.modify};
+  o.slos.clear();
+  for (const std::string& text : o.slo_texts) {
+    Outcome<Slo> slo = Slo::parse(text);
+    if (!slo) return Failure{slo.error};
+    o.slos.push_back(std::move(*slo));
+  }
+  return {};
+}
+
+std::variant<RunOptions, int> parse_run_options(int argc, const char* const* argv) {
+  RunOptions options;
+  const std::string preset = find_preset(argc, argv);
+  if (const auto applied = apply_preset(preset, options); !applied) {
+    return usage_error(applied.error);
+  }
+  CLI::App app("benchkv [run]: measures a copykv rank and explains what it measured", "benchkv");
+  app.footer(
+      "Other commands: benchkv sweep, benchkv compare (benchkv COMMAND --help).\n"
+      "Exit: 0 ok, 1 a run failed, 2 usage, 3 wrong data read, 99 an SLO was missed, 130 "
+      "interrupted.");
+  Settings settings(app, "benchkv");
+  register_crew(settings, options);
+  register_load(settings, options);
+  register_report(settings, options);
+  if (const auto code = parse_command_line(app, argc, argv, {&settings})) return *code;
+  if (options.preset != preset) {
+    return usage_error("a preset is taken from --preset or COPYKV_PRESET, not from a file");
+  }
+  options.effective = settings.effective();
+  if (const auto completed = complete(options); !completed) return usage_error(completed.error);
+  return options;
+}
+
+}  // namespace copykv::bench

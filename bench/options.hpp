@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// What `benchkv run` can be asked: each flag, its default and what it accepts (docs: benchkv
+// --help). Presets replace defaults; a flag, the environment or a file still overrides them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <copykv/client.hpp>
+
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "base/settings.hpp"
+#include "bench/arrival.hpp"
+#include "bench/slo.hpp"
+#include "bench/workload.hpp"
+
+namespace copykv::bench {
+
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitRunFailed = 1,
+  kExitUsage = 2,
+  kExitWrongData = 3,
+  kExitSloMissed = 99,
+  kExitInterrupted = 130,  ///< SIGINT or SIGTERM; what was measured until then is reported
+};
+
+struct RunOptions {
+  // Who takes part.
+  uint32_t ranks = 1;
+  uint32_t daemon_threads = 1;
+  uint32_t client_threads = 1;
+  bool client_processes = false;
+  uint32_t queue_depth = 1;
+  bool attach = false;
+  std::string runtime_dir{};  ///< with attach
+  std::string job{};          ///< with attach
+  uint32_t rank = 0;          ///< with attach
+  std::string backend = "copykv";
+  uint64_t memory_bytes = 0;  ///< 0: from the number and size of the keys and values
+  std::string transport = "auto";
+  std::string flush = "clocked";
+  Wait wait = Wait::adaptive;
+
+  // What is asked for.
+  std::string preset{};
+  uint64_t key_range = 1024;
+  uint32_t key_bytes = 8;
+  std::string value_bytes = "8";
+  double read_ratio = 0.5;
+  bool modify = false;
+  std::string distribution = "uniform";
+  std::string local_ratio = "by-key";
+  Arrival arrival = Arrival::closed;
+  double rate = 0;  ///< open loop: operations per second of the rank
+  uint64_t duration_ns = 10 * kNanosPerSecond;
+  uint64_t warmup_ns = kNanosPerSecond;
+  uint32_t runs = 1;
+  uint64_t seed = 0;
+
+  // What is checked and reported.
+  bool verify = true;
+  std::vector<std::string> slo_texts{};
+  std::string json_path{};
+  std::string hgrm_path{};
+  bool histograms = false;
+  bool quiet = false;
+
+  // Made from the above.
+  Workload workload{};
+  std::vector<Slo> slos{};
+  std::vector<Settings::Effective> effective{};
+};
+
+/// The options, or the code to exit with (help, --print-config, or an error that has been printed).
+[[nodiscard]] std::variant<RunOptions, int> parse_run_options(int argc, const char* const* argv);
+
+/// Replaces defaults by those of a preset. Fails on an unknown or unavailable name.
+[[nodiscard]] Outcome<void> apply_preset(std::string_view name, RunOptions& options);
+
+/// Checks what no single flag can know, and fills in workload and slos.
+[[nodiscard]] Outcome<void> complete(RunOptions& options);
+
+}  // namespace copykv::bench

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "bench/confidence.hpp"
+#include "bench/report.hpp"
+
+namespace copykv::bench {
+namespace {
+
+constexpr int kSchema = 1;
+constexpr std::array<const char*, kPhaseCount> kPhaseNames = {"completions", "inbound",
+                                                              "ground_queue", "flush"};
+
+Json config_of(const RunOptions& options) {
+  Json config = Json::object();
+  for (const Settings::Effective& setting : options.effective) {
+    config[setting.key] = Json::parse(setting.json);
+  }
+  return config;
+}
+
+Json host_of(const Host& host) {
+  return {{"cpu", host.cpu},
+          {"cores", host.cores},
+          {"kernel", host.kernel},
+          {"commit", host.commit},
+          {"compiler", host.compiler},
+          {"build_type", host.build_type},
+          {"transport", host.transport},
+          {"simulated", host.simulated},
+          {"clock", host.clock}};
+}
+
+Json line_rtt_of(const Report& report) {
+  Json line = {{"before", report.line_rtt_before.p50_ns},
+               {"after", report.line_rtt_after.p50_ns},
+               {"two_cores", report.line_rtt_before.two_cores}};
+  if (!report.line_rtt_before.note.empty()) line["note"] = report.line_rtt_before.note;
+  return line;
+}
+
+Json errors_of(const Measurement& measured) {
+  Json errors = {{"total", measured.errors_total()}};
+  for (uint8_t status = 0; status < kStatusCount; ++status) {
+    if (measured.errors[status] == 0) continue;
+    errors[std::string(to_string(static_cast<Status>(status)))] = measured.errors[status];
+  }
+  return errors;
+}
+
+Json latencies_of(const Latencies& latencies, bool with_buckets) {
+  Json out = {{"all", to_json(latencies.all(), with_buckets)}};
+  for (size_t i = 0; i < kSeriesCount; ++i) {
+    out[std::string(kSeriesNames[i])] = to_json(latencies.series[i], with_buckets);
+  }
+  return out;
+}
+
+// With one rank nothing is called: the fields are there, and empty.
+Json copyrpc_of(bool with_buckets) {
+  return {{"rtt_ns", to_json(Histogram(), with_buckets)},
+          {"remote_ops_per_second_per_rank", 0},
+          {"messages_per_batch_mean", nullptr},
+          {"batches_per_second", 0}};
+}
+
+Json daemon_of(const DaemonSample& sample, bool with_buckets) {
+  Json phases = Json::object();
+  for (uint32_t phase = 0; phase < kPhaseCount; ++phase) {
+    phases[kPhaseNames[phase]] = to_json(sample.phases[phase], with_buckets);
+  }
+  return {{"rank", sample.rank},
+          {"daemon", sample.daemon},
+          {"turns", sample.turns},
+          {"busy_fraction", sample.per_turn(sample.busy_turns)},
+          {"ground_queue_mean", sample.ground_queue_mean()},
+          {"phase_ns", std::move(phases)},
+          {"per_turn",
+           {{"requests", sample.per_turn(sample.requests)},
+            {"local", sample.per_turn(sample.requests - sample.remote_calls)},
+            {"remote", sample.per_turn(sample.remote_calls)},
+            {"answers", 0},
+            {"inbound", 0},
+            {"flushes", 0},
+            {"ring_full", 0}}}};
+}
+
+Json wrong_of(const WrongValue& wrong) {
+  std::string hex;
+  for (const char byte : wrong.value_start) {
+    hex += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+  }
+  return {{"client", wrong.client},
+          {"key", wrong.key},
+          {"value_bytes", wrong.value_bytes},
+          {"value_start_hex", hex}};
+}
+
+Json interval_of(const MedianInterval& interval) {
+  return {{"median", interval.median},
+          {"low", interval.low},
+          {"high", interval.high},
+          {"coverage", interval.coverage}};
+}
+
+Json run_of(const RunResult& run, const RunOptions& options) {
+  const Measurement& m = run.measured;
+  const LittlesLaw law = m.littles_law();
+  const bool open = options.arrival != Arrival::closed;
+  const bool buckets = options.histograms;
+  Json daemons = Json::array();
+  for (const DaemonSample& sample : run.daemons) daemons.push_back(daemon_of(sample, buckets));
+  Json out = {{"seconds", m.seconds()},
+              {"operations", m.operations},
+              {"ops_per_second", m.ops_per_second()},
+              {"ranks_reporting", m.clients > 0 ? 1 : 0},
+              {"clients_reporting", m.clients},
+              {"slowest_client_operations", m.clients > 0 ? m.slowest_client_operations : 0},
+              {"errors", errors_of(m)},
+              {"reads_verified", m.reads_verified},
+              {"wrong_values", m.wrong_values},
+              {"interrupted", m.interrupted},
+              {"failures", run.failures},
+              {"warnings", run.warnings},
+              {"latency_ns", latencies_of(m.service, buckets)},
+              {"response_ns", open ? latencies_of(m.response, buckets) : Json(nullptr)},
+              {"p50_interval_ns", interval_of(median_of_histogram(m.service.all()))},
+              {"unsent", m.unsent},
+              {"littles_law",
+               {{"in_flight_mean", law.in_flight_mean},
+                {"throughput_per_second", law.throughput_per_second},
+                {"latency_mean_ns", law.latency_mean_ns},
+                {"residual", law.residual}}},
+              {"copyrpc", copyrpc_of(buckets)},
+              {"daemons", std::move(daemons)}};
+  if (m.first_wrong) out["first_wrong_value"] = wrong_of(*m.first_wrong);
+  return out;
+}
+
+Json summary_of(const Report& report) {
+  std::vector<double> rates;
+  std::vector<double> p50s;
+  for (const RunResult& run : report.runs) {
+    if (run.measured.operations == 0) continue;
+    rates.push_back(run.measured.ops_per_second());
+    p50s.push_back(static_cast<double>(run.measured.service.all().percentile_ns(50)));
+  }
+  return {{"method", kIntervalMethod},
+          {"ops_per_second", interval_of(median_of_runs(std::move(rates)))},
+          {"p50_ns", interval_of(median_of_runs(std::move(p50s)))}};
+}
+
+}  // namespace
+
+Json to_json(const Histogram& histogram, bool with_buckets) {
+  Json out = {{"count", histogram.count()},         {"mean", histogram.mean_ns()},
+              {"p50", histogram.percentile_ns(50)}, {"p90", histogram.percentile_ns(90)},
+              {"p99", histogram.percentile_ns(99)}, {"p999", histogram.percentile_ns(99.9)},
+              {"max", histogram.max_ns()}};
+  if (!with_buckets) return out;
+  Json buckets = Json::array();
+  histogram.for_each_bucket([&](uint64_t upper_ns, uint64_t times) {
+    buckets.push_back(Json::array({upper_ns, times}));
+  });
+  out["buckets"] = std::move(buckets);
+  return out;
+}
+
+Json to_json(const Report& report) {
+  Json runs = Json::array();
+  for (const RunResult& run : report.runs) runs.push_back(run_of(run, report.options));
+  Json slos = Json::array();
+  for (const SloVerdict& slo : report.slos) {
+    slos.push_back(
+        {{"slo", slo.text}, {"met", slo.met}, {"limit", slo.limit}, {"measured", slo.measured}});
+  }
+  return {{"schema", kSchema},
+          {"config", config_of(report.options)},
+          {"host", host_of(report.host)},
+          {"line_rtt_ns", line_rtt_of(report)},
+          {"runs", std::move(runs)},
+          {"summary", summary_of(report)},
+          {"slos", std::move(slos)},
+          {"interrupted", report.interrupted},
+          {"exit_code", static_cast<int>(report.exit_code())}};
+}
+
+Outcome<void> write_text(const std::string& path, const std::string& text) {
+  FILE* const file = path == "-" ? stdout : std::fopen(path.c_str(), "w");
+  if (file == nullptr) {
+    return Failure{fmt::format("cannot write {}: {}", path, std::strerror(errno))};
+  }
+  bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  written = (file == stdout ? std::fflush(file) : std::fclose(file)) == 0 && written;
+  if (written) return {};
+  return Failure{fmt::format("cannot write {}: {}", path, std::strerror(errno))};
+}
+
+}  // namespace copykv::bench

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <iterator>
+
+#include "base/units.hpp"
+#include "bench/confidence.hpp"
+#include "bench/report.hpp"
+
+namespace copykv::bench {
+namespace {
+
+using Out = std::back_insert_iterator<std::string>;
+
+std::string plural(uint64_t count, std::string_view what) {
+  return fmt::format("{} {}{}", format_count(count), what, count == 1 ? "" : "s");
+}
+
+std::string arrival_text(const RunOptions& o) {
+  switch (o.arrival) {
+    case Arrival::constant:
+      return fmt::format("open loop, constant {} ops/s", round_count(o.rate));
+    case Arrival::poisson:
+      return fmt::format("open loop, poisson {} ops/s", round_count(o.rate));
+    case Arrival::closed:
+      break;
+  }
+  return "closed loop";
+}
+
+void print_load(Out out, const Report& report) {
+  const RunOptions& o = report.options;
+  fmt::format_to(out, "1 rank, {}, {}, depth {}, {}\n", plural(o.daemon_threads, "daemon thread"),
+                 plural(o.client_threads, o.client_processes ? "client process" : "client thread"),
+                 o.queue_depth, arrival_text(o));
+  fmt::format_to(out, "{} of {} B, values of {} B, {:g} % {}, {}, seed {}\n",
+                 plural(o.key_range, "key"), o.key_bytes, o.value_bytes, 100 * o.read_ratio,
+                 o.modify ? "gets, else read-modify-writes" : "gets", o.distribution, o.seed);
+  if (o.backend == "null") {
+    fmt::format_to(out, "no service (--backend null): what the load generator itself can do\n");
+  }
+  fmt::format_to(out, "{}, {} cores, {} {} build, commit {}\n", report.host.cpu, report.host.cores,
+                 report.host.compiler, report.host.build_type, report.host.commit);
+  fmt::format_to(out, "line round trip (p50)  {} ns before, {} ns after{}{}\n\n",
+                 report.line_rtt_before.p50_ns, report.line_rtt_after.p50_ns,
+                 report.line_rtt_before.note.empty() ? "" : "; ", report.line_rtt_before.note);
+}
+
+void print_row(Out out, std::string_view name, double ops_per_second, const Histogram& h) {
+  fmt::format_to(
+      out, "{:<14}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}\n", name, round_count(ops_per_second),
+      round_duration(static_cast<uint64_t>(h.mean_ns() + 0.5)), round_duration(h.percentile_ns(50)),
+      round_duration(h.percentile_ns(90)), round_duration(h.percentile_ns(99)),
+      round_duration(h.percentile_ns(99.9)), round_duration(h.max_ns()));
+}
+
+void print_header(Out out) {
+  fmt::format_to(out, "{:<14}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}\n", "", "ops/s", "mean",
+                 "p50", "p90", "p99", "p99.9", "max");
+}
+
+void print_series(Out out, std::string_view prefix, const Latencies& latencies, double seconds) {
+  const std::pair<const char*, Histogram> rows[] = {
+      {"all", latencies.all()}, {"get", latencies.gets()}, {"put", latencies.puts()}};
+  for (const auto& [name, histogram] : rows) {
+    if (histogram.count() == 0) continue;
+    const double rate = seconds > 0 ? static_cast<double>(histogram.count()) / seconds : 0;
+    print_row(out, fmt::format("{}{}", name, prefix), rate, histogram);
+  }
+}
+
+void print_together(Out out, const Report& report) {
+  Latencies service;
+  Latencies response;
+  double seconds = 0;
+  for (const RunResult& run : report.runs) {
+    service += run.measured.service;
+    response += run.measured.response;
+    seconds += run.measured.seconds();
+  }
+  const bool open = report.options.arrival != Arrival::closed;
+  print_series(out, open ? " service" : "", service, seconds);
+  print_series(out, " response", response, seconds);
+}
+
+void print_confidence(Out out, const Report& report) {
+  std::vector<double> rates;
+  std::vector<double> p50s;
+  for (const RunResult& run : report.runs) {
+    rates.push_back(run.measured.ops_per_second());
+    p50s.push_back(static_cast<double>(run.measured.service.all().percentile_ns(50)));
+  }
+  if (report.runs.size() < 2) {
+    const MedianInterval inside = median_of_histogram(report.runs[0].measured.service.all());
+    fmt::format_to(out,
+                   "p50 inside the run: {:.0f} to {:.0f} ns (95 %, operations taken for "
+                   "independent); --runs 6 shows what differs from run to run\n",
+                   inside.low, inside.high);
+    return;
+  }
+  const MedianInterval rate = median_of_runs(std::move(rates));
+  const MedianInterval p50 = median_of_runs(std::move(p50s));
+  fmt::format_to(out,
+                 "median of {} runs: {} ops/s ({} to {}), p50 {:.0f} ns ({:.0f} to {:.0f}); the "
+                 "interval holds the true median with {:.1f} %\n",
+                 report.runs.size(), round_count(rate.median), round_count(rate.low),
+                 round_count(rate.high), p50.median, p50.low, p50.high, 100 * rate.coverage);
+}
+
+void print_checks(Out out, const Report& report) {
+  uint64_t verified = 0;
+  uint64_t wrong = 0;
+  uint64_t errors = 0;
+  double residual = 0;
+  for (const RunResult& run : report.runs) {
+    verified += run.measured.reads_verified;
+    wrong += run.measured.wrong_values;
+    errors += run.measured.errors_total();
+    residual = std::max(residual, run.measured.littles_law().residual);
+  }
+  const std::string checked = report.options.verify ? format_count(verified) : "no";
+  fmt::format_to(out, "{} values verified, {} wrong; {}; Little's law within {:.2g} %\n", checked,
+                 format_count(wrong), plural(errors, "error"), 100 * residual);
+  if (report.options.client_threads > 1 && !report.runs.empty()) {
+    const Measurement& last = report.runs.back().measured;
+    const double mean = static_cast<double>(last.operations) / std::max(1U, last.clients);
+    fmt::format_to(out, "slowest client of the last run: {:.0f} % of the mean\n",
+                   mean > 0 ? 100 * static_cast<double>(last.slowest_client_operations) / mean : 0);
+  }
+}
+
+void print_wrong(Out out, const WrongValue& wrong) {
+  fmt::format_to(out, "WRONG DATA: client {} read key {}: {} B that nobody wrote under it:",
+                 wrong.client, wrong.key, wrong.value_bytes);
+  for (const char byte : wrong.value_start) {
+    fmt::format_to(out, " {:02x}", static_cast<unsigned char>(byte));
+  }
+  fmt::format_to(out, "{}\n", wrong.value_start.size() < wrong.value_bytes ? " ..." : "");
+}
+
+}  // namespace
+
+std::string to_table(const Report& report) {
+  std::string text;
+  const Out out = std::back_inserter(text);
+  print_load(out, report);
+  if (!report.runs.empty()) {
+    print_header(out);
+    for (size_t i = 0; i < report.runs.size() && report.runs.size() > 1; ++i) {
+      const Measurement& measured = report.runs[i].measured;
+      print_row(out, fmt::format("run {}", i + 1), measured.ops_per_second(),
+                measured.service.all());
+    }
+    print_together(out, report);
+    fmt::format_to(out, "\n");
+    print_confidence(out, report);
+    print_checks(out, report);
+  }
+  for (const SloVerdict& slo : report.slos) fmt::format_to(out, "SLO {}\n", slo.line);
+  for (size_t i = 0; i < report.runs.size(); ++i) {
+    const RunResult& run = report.runs[i];
+    for (const std::string& line : run.warnings) {
+      fmt::format_to(out, "warning: run {}: {}\n", i + 1, line);
+    }
+    for (const std::string& line : run.failures) {
+      fmt::format_to(out, "FAILED: run {}: {}\n", i + 1, line);
+    }
+    if (run.measured.first_wrong) print_wrong(out, *run.measured.first_wrong);
+  }
+  if (report.interrupted) fmt::format_to(out, "interrupted: the figures cover what was measured\n");
+  return text;
+}
+
+std::string to_hgrm(const Report& report) {
+  Latencies latencies;
+  const bool open = report.options.arrival != Arrival::closed;
+  for (const RunResult& run : report.runs) {
+    latencies += open ? run.measured.response : run.measured.service;
+  }
+  return latencies.all().to_hgrm();
+}
+
+}  // namespace copykv::bench

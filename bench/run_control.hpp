@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// One point: a rank, its clients, the line round trip, warm-up and runs, and what came out.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "bench/daemon_sample.hpp"
+#include "bench/line_rtt.hpp"
+#include "bench/measure.hpp"
+#include "bench/options.hpp"
+
+namespace copykv::bench {
+
+/// This machine and this build.
+struct Host {
+  std::string cpu{};
+  uint32_t cores = 0;  ///< that this process may use
+  std::string kernel{};
+  std::string commit{};
+  std::string compiler{};
+  std::string build_type{};
+  std::string transport = "none";
+  bool simulated = false;
+  std::string clock{};  ///< where stamps come from
+};
+[[nodiscard]] Host describe_host();
+
+struct RunResult {
+  Measurement measured{};
+  std::vector<DaemonSample> daemons{};
+  std::vector<std::string> failures{};  ///< empty: the run counts
+  std::vector<std::string> warnings{};
+};
+
+struct Report {
+  RunOptions options{};
+  Host host{};
+  LineRtt line_rtt_before{};
+  LineRtt line_rtt_after{};
+  std::vector<RunResult> runs{};
+  std::vector<SloVerdict> slos{};
+  bool interrupted = false;
+
+  [[nodiscard]] std::vector<Measurement> measurements() const;
+  [[nodiscard]] ExitCode exit_code() const noexcept;
+};
+
+/// What makes a run fail or suspicious, beyond what its clients said themselves.
+void judge_run(const RunOptions& options, RunResult& run);
+
+/// Fails only when nothing could be measured.
+[[nodiscard]] Outcome<Report> measure_point(const RunOptions& options);
+
+}  // namespace copykv::bench
