@@ -2,7 +2,6 @@
 #include "daemon/store.hpp"
 
 #include <charconv>
-#include <cstring>
 
 #include "base/assert.hpp"
 
@@ -13,22 +12,20 @@ namespace {
 constexpr uint64_t kAllocationOverheadBytes =
     sizeof(Item) + sizeof(ItemExtension) + 8 + kKeyBytesMax;
 
-/// Copies a value into an item. The words read may be shared with a hostile writer: each is read
-/// once. The padding after the value is zero, so that no byte of an earlier item shows.
-void copy_value(Item& item, const void* value) noexcept {
-  if (item.value_bytes == 0) return;
-  std::byte* to = item.value();
-  const uint32_t last_word = round_up_8(item.value_bytes) - 8;
-  std::memset(to + last_word, 0, 8);
-  copy_from_shared(to, value, item.value_bytes);
-}
-
 /// The whole value as a decimal; false when it is none.
 bool parse_number(const Item& item, int64_t& number) noexcept {
   const auto* from = reinterpret_cast<const char*>(item.value());
   const char* end = from + item.value_bytes;
   const auto [stop, error] = std::from_chars(from, end, number);
   return error == std::errc{} && stop == end;
+}
+
+/// Whether the item can take another small value with these traits without moving.
+bool fits_in_place(const Item& item, uint32_t value_bytes, uint8_t traits) noexcept {
+  if (item.traits != traits || item.large()) return false;
+  if (round_up_8(item.value_bytes) == round_up_8(value_bytes)) return true;
+  return Arena::rounded_bytes(Item::bytes_of(item.key_bytes, value_bytes, traits)) ==
+         Arena::rounded_bytes(item.bytes());
 }
 
 }  // namespace
@@ -40,18 +37,15 @@ Store::Store(StoreMemory& memory, const StoreOptions& options)
       value_bytes_max_(options.value_bytes_max),
       next_version_(options.first_version) {}
 
-Found Store::find_live(const ItemKey& key, const Probe& probe) noexcept {
-  Found found = map_.find(key, probe);
-  if (found && found.item->expired(now_ms_)) [[unlikely]] {
-    ++expired_;
-    unlink(found);
-    found.item = nullptr;
-  }
-  return found;
+void Store::drop_if_expired(Found& found) noexcept {
+  if (!found.item->expired(now_ms_)) return;
+  ++expired_;
+  unlink(found);
+  found.item = nullptr;
 }
 
-StoreAnswer Store::get(const ItemKey& key, const Probe& probe) noexcept {
-  const Found found = find_live(key, probe);
+StoreAnswer Store::get_extended(const ItemKey& key) noexcept {
+  const Found found = find_live(key, map_.probe(key.hash));
   if (!found) return {.status = Status::not_found};
   return answer_of(*found.item);
 }
@@ -108,7 +102,7 @@ StoreAnswer Store::touch(const ItemKey& key, const Probe& probe, uint32_t ttl_ms
     const uint8_t traits = Item::traits_of(key.bytes, item.value_bytes, true);
     const Allocation made = make_item(key, item.value_bytes, traits, 0, expires_at_ms);
     if (made.room != Room::ok) return refuse(made.room);
-    copy_value(item_at(made.offset), item.value());
+    copy_padded(item_at(made.offset).value(), item.value(), item.value_bytes);
     return link_or_free(found, key.hash, made.offset, item.version);
   }
   if (item.extended()) {
@@ -117,21 +111,6 @@ StoreAnswer Store::touch(const ItemKey& key, const Probe& probe, uint32_t ttl_ms
     map_.end_change(*found.primary);
   }
   return {.status = Status::ok, .version = item.version};
-}
-
-bool Store::condition_holds(Condition condition, uint64_t if_version,
-                            const Found& found) const noexcept {
-  switch (condition) {
-    case Condition::always:
-      return true;
-    case Condition::if_absent:
-      return !found;
-    case Condition::if_present:
-      return static_cast<bool>(found);
-    case Condition::if_version:
-      return found && found.item->version == if_version;
-  }
-  return false;
 }
 
 StoreAnswer Store::condition_failed(const Found& found) const noexcept {
@@ -169,22 +148,15 @@ StoreAnswer Store::write(const ItemKey& key, const Found& found, const NewValue&
       set_expiry(item, value.expires_at_ms);
       item.extension().user_flags = value.user_flags;
     }
-    copy_value(item, value.bytes);
+    copy_padded(item.value(), value.bytes, value.value_bytes);
     map_.end_change(*found.primary);
     return {.status = Status::ok, .version = item.version};
   }
   const Allocation made =
       make_item(key, value.value_bytes, traits, value.user_flags, value.expires_at_ms);
   if (made.room != Room::ok) return refuse(made.room);
-  copy_value(item_at(made.offset), value.bytes);
+  copy_padded(item_at(made.offset).value(), value.bytes, value.value_bytes);
   return link_or_free(found, key.hash, made.offset, next_version_);
-}
-
-/// Whether the item can take another small value with these traits without moving.
-bool Store::fits_in_place(const Item& item, uint32_t value_bytes, uint8_t traits) noexcept {
-  if (item.traits != traits || item.large()) return false;
-  return Arena::rounded_bytes(Item::bytes_of(item.key_bytes, value_bytes, traits)) ==
-         Arena::rounded_bytes(item.bytes());
 }
 
 void Store::set_expiry(Item& item, uint64_t expires_at_ms) noexcept {
@@ -205,8 +177,7 @@ Allocation Store::make_item(const ItemKey& key, uint32_t value_bytes, uint8_t tr
           .traits = traits};
   if (item.extended()) item.extension() = {expires_at_ms, user_flags, 0};
   item.store_hash(key.hash);
-  std::memset(item.key() + round_up_8(key.bytes) - 8, 0, 8);
-  std::memcpy(item.key(), key.data, key.bytes);
+  copy_padded(item.key(), key.data, key.bytes);
   return made;
 }
 

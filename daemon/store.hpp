@@ -2,8 +2,8 @@
 // One shard: applies operations to the keys that one daemon thread owns.
 //
 //   store.begin_turn(now_ms);                      // once per turn
-//   store.prefetch(key.hash);                      // a group: first all buckets,
-//   Probe probe = store.probe(key.hash);           // then all candidate items,
+//   Probe probe = store.locate(key.hash);          // a group: first all buckets,
+//   store.look(probe, key.hash);                   // then all candidate items,
 //   StoreAnswer answer = store.get(key, probe);    // then each operation
 //
 // THREADS     Owned by one daemon thread. Every call is bounded, allocates nothing and makes no
@@ -90,13 +90,25 @@ class Store {
   /// backwards.
   void begin_turn(uint64_t now_ms) noexcept { now_ms_ = now_ms; }
 
-  void prefetch(uint64_t hash) const noexcept { map_.prefetch_bucket(hash); }
+  // ---- the three steps of a lookup (shm/fast_map.hpp), so that a group shares its cache misses
+
+  [[nodiscard]] Probe locate(uint64_t hash) const noexcept { return map_.locate(hash); }
+  /// Before any operation since locate.
+  void look(Probe& probe, uint64_t hash) const noexcept { map_.look(probe, hash); }
   [[nodiscard]] Probe probe(uint64_t hash) const noexcept { return map_.probe(hash); }
+  void prefetch(uint64_t hash) const noexcept { (void)map_.locate(hash); }
 
   // ---- operations. The probe must be of key.hash; it may be older than other operations.
 
   /// not_found. A value of more than kInlineValueBytes must be read through begin_get.
-  [[nodiscard]] StoreAnswer get(const ItemKey& key, const Probe& probe) noexcept;
+  [[nodiscard]] StoreAnswer get(const ItemKey& key, const Probe& probe) noexcept {
+    const Found found = map_.find(key, probe);
+    if (!found) return {.status = Status::not_found};
+    const Item& item = *found.item;
+    if (item.extended()) [[unlikely]]
+      return get_extended(key);
+    return {.value_bytes = item.value_bytes, .version = item.version, .value = found.value};
+  }
   /// As get, without `value`.
   [[nodiscard]] StoreAnswer exists(const ItemKey& key, const Probe& probe) noexcept;
   /// For value_bytes <= kInlineValueBytes. condition_failed, no_space (the old value stands).
@@ -156,7 +168,15 @@ class Store {
     return static_cast<uint64_t>(item.at(0) - arena_.at(0));
   }
   /// The live item of the key; an expired one is dropped first.
-  [[nodiscard]] Found find_live(const ItemKey& key, const Probe& probe) noexcept;
+  [[nodiscard]] Found find_live(const ItemKey& key, const Probe& probe) noexcept {
+    Found found = map_.find(key, probe);
+    if (found && found.item->extended()) [[unlikely]]
+      drop_if_expired(found);
+    return found;
+  }
+  void drop_if_expired(Found& found) noexcept;
+  /// get of an item that may have expired and may have flags.
+  [[nodiscard]] StoreAnswer get_extended(const ItemKey& key) noexcept;
   [[nodiscard]] static StoreAnswer answer_of(const Item& item) noexcept {
     return {.status = Status::ok,
             .value_bytes = item.value_bytes,
@@ -164,8 +184,20 @@ class Store {
             .version = item.version,
             .value = item.value()};
   }
-  [[nodiscard]] bool condition_holds(Condition condition, uint64_t if_version,
-                                     const Found& found) const noexcept;
+  [[nodiscard]] static bool condition_holds(Condition condition, uint64_t if_version,
+                                            const Found& found) noexcept {
+    switch (condition) {
+      case Condition::always:
+        return true;
+      case Condition::if_absent:
+        return !found;
+      case Condition::if_present:
+        return static_cast<bool>(found);
+      case Condition::if_version:
+        return found && found.item->version == if_version;
+    }
+    return false;
+  }
   [[nodiscard]] StoreAnswer condition_failed(const Found& found) const noexcept;
   [[nodiscard]] StoreAnswer refuse(Room room) noexcept;
   [[nodiscard]] StoreAnswer refuse(FastMap::Insert inserted) noexcept;
@@ -181,8 +213,6 @@ class Store {
   };
   [[nodiscard]] StoreAnswer write(const ItemKey& key, const Found& found,
                                   const NewValue& value) noexcept;
-  [[nodiscard]] static bool fits_in_place(const Item& item, uint32_t value_bytes,
-                                          uint8_t traits) noexcept;
   void set_expiry(Item& item, uint64_t expires_at_ms) noexcept;
   /// An item with everything but its value and version, not linked.
   [[nodiscard]] Allocation make_item(const ItemKey& key, uint32_t value_bytes, uint8_t traits,

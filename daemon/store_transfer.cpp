@@ -33,9 +33,7 @@ StoreAnswer Store::begin_put(Transfer& transfer, const ItemKey& key, const Probe
 uint32_t Store::step_put(Transfer& transfer, const void* shared, uint32_t chunk_bytes) noexcept {
   COPYKV_ASSERT(transfer.kind == Transfer::Kind::put && chunk_bytes % 8 == 0);
   const uint32_t bytes = std::min(chunk_bytes, transfer.left_bytes());
-  std::byte* to = item_at(transfer.item).value() + transfer.done_bytes;
-  if (bytes % 8 != 0) std::memset(to + round_up_8(bytes) - 8, 0, 8);
-  copy_from_shared(to, shared, bytes);
+  copy_padded(item_at(transfer.item).value() + transfer.done_bytes, shared, bytes);
   transfer.done_bytes += bytes;
   return transfer.left_bytes();
 }

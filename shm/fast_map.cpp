@@ -39,6 +39,24 @@ FastMap::FastMap(Region& index, Arena& arena, const FastMapOptions& options)
   poke(index_.wanted_bytes, index_bytes());
 }
 
+/// From the beginning, over every match of the whole chain.
+Found FastMap::find_further(const ItemKey& key) const noexcept {
+  const uint16_t tag = tag_of(key.hash);
+  Bucket& primary = bucket(bucket_index(key.hash));
+  Bucket* in = &primary;
+  for (uint32_t chain_buckets = 1;; ++chain_buckets) {
+    for (uint32_t matches = in->match(tag); matches != 0; matches &= matches - 1) {
+      Item* item = item_at(*in, matches);
+      if (const std::byte* value = item->value_of(key); value != nullptr) {
+        return {item, value, &primary, in, static_cast<uint32_t>(__builtin_ctz(matches))};
+      }
+    }
+    if (in->overflow == 0 || chain_buckets == kChainBucketsMax) break;
+    in = &overflow(in->overflow);
+  }
+  return {nullptr, nullptr, &primary, nullptr, 0};
+}
+
 FastMap::Insert FastMap::insert(uint64_t hash, Offset item) noexcept {
   Bucket& primary = bucket(bucket_index(hash));
   Bucket* last = &primary;
@@ -122,41 +140,72 @@ bool FastMap::index_has_room() noexcept {
   return bucket_count_ < populated_buckets_;
 }
 
-/// Whether the entry belongs into the new bucket of this level.
-bool FastMap::goes_up(uint64_t reference) noexcept {
-  const uint64_t hint = level_ - kHintedLevelFirst;  // wraps below the first: not < kHintedLevels
-  if (hint < kHintedLevels) [[likely]]
-    return (reference >> (kReferenceBits + hint) & 1) != 0;
-  ++counters_.keys_rehashed;
-  const auto* item = reinterpret_cast<const Item*>(arena_base_ + (reference << 3 & kOffsetMask));
-  return (item->hash() >> level_ & 1) != 0;
+/// The entries of a chain, parted between the bucket that they are in and the new one.
+struct FastMap::Parting {
+  uint64_t staying[kChainEntriesMax];
+  uint64_t rising[kChainEntriesMax];
+  uint32_t staying_count = 0;
+  uint32_t rising_count = 0;
+  uint32_t spare[kChainBucketsMax];  ///< the overflow buckets of the chain, to be used again
+  uint32_t spare_count = 0;
+  uint32_t spare_used = 0;
+};
+
+template <class GoesUp>
+void FastMap::part(const Bucket& low, Parting& parting, GoesUp&& goes_up) const noexcept {
+  uint32_t staying = 0;
+  uint32_t rising = 0;
+  for (const Bucket* from = &low;; from = &overflow(from->overflow)) {
+    const uint32_t entries = from->entries();
+    for (uint32_t slot = 0; slot < entries; ++slot) {
+      const uint64_t entry = from->packed(slot);
+      // To both, counted in one: no branch that would be mispredicted half of the time.
+      parting.staying[staying] = entry;
+      parting.rising[rising] = entry;
+      const uint32_t up = goes_up(entry);
+      rising += up;
+      staying += 1 - up;
+    }
+    if (from->overflow == 0) break;
+    parting.spare[parting.spare_count++] = from->overflow;
+  }
+  parting.staying_count = staying;
+  parting.rising_count = rising;
+}
+
+/// Makes the chain of `primary` hold exactly `entries`, in buckets that the old chain had.
+void FastMap::place(Bucket& primary, std::span<const uint64_t> entries, Parting& parting) noexcept {
+  Bucket* into = &primary;
+  while (entries.size() > Bucket::kSlots) {
+    into->set_all(entries.data(), Bucket::kSlots);
+    entries = entries.subspan(Bucket::kSlots);
+    into->overflow = parting.spare[parting.spare_used++];
+    into = &overflow(into->overflow);
+  }
+  into->set_all(entries.data(), static_cast<uint32_t>(entries.size()));
+  into->overflow = 0;
 }
 
 void FastMap::split_one() noexcept {
   Bucket& low = bucket(bucket_count_ - (uint64_t{1} << level_));
   Bucket& high = bucket(bucket_count_);
-  Moved staying[kChainEntriesMax];
-  Moved rising[kChainEntriesMax];
-  uint32_t spare[kChainBucketsMax];
-  size_t staying_count = 0;
-  size_t rising_count = 0;
-  size_t spare_count = 0;
-  for (const Bucket* from = &low;; from = &overflow(from->overflow)) {
-    const uint32_t entries = from->entries();
-    for (uint32_t slot = 0; slot < entries; ++slot) {
-      const Moved entry{from->tags[slot], from->reference(2 * slot)};
-      (goes_up(entry.reference) ? rising[rising_count++] : staying[staying_count++]) = entry;
-    }
-    if (from->overflow == 0) break;
-    spare[spare_count++] = from->overflow;
+  Parting parting;
+  const uint64_t hint = level_ - kHintedLevelFirst;  // wraps below the first: not < kHintedLevels
+  if (hint < kHintedLevels) [[likely]] {
+    const uint64_t shift = 16 + kReferenceBits + hint;
+    part(low, parting, [=](uint64_t entry) { return static_cast<uint32_t>(entry >> shift & 1); });
+  } else {
+    part(low, parting, [this](uint64_t entry) {
+      const auto* item = reinterpret_cast<const Item*>(arena_base_ + (entry >> 13 & kOffsetMask));
+      return static_cast<uint32_t>(item->hash() >> level_ & 1);
+    });
+    counters_.keys_rehashed += parting.staying_count + parting.rising_count;
   }
-  // ceil(a / 7) + ceil(b / 7) <= ceil((a + b) / 7) + 1: the old chain's buckets and the new one do.
-  size_t spare_used = 0;
-  const std::span<uint32_t> links(spare, spare_count);
   begin_change(low);
   begin_change(high);
-  place(low, {staying, staying_count}, links, spare_used);
-  place(high, {rising, rising_count}, links, spare_used);
+  // ceil(a / 7) + ceil(b / 7) <= ceil((a + b) / 7) + 1: the old chain and the new bucket suffice.
+  place(low, {parting.staying, parting.staying_count}, parting);
+  place(high, {parting.rising, parting.rising_count}, parting);
   if (++bucket_count_ > wide_mask_) {
     wide_mask_ = 2 * wide_mask_ + 1;
     ++level_;
@@ -164,35 +213,16 @@ void FastMap::split_one() noexcept {
   end_change(low);
   end_change(high);
   ++mutations_;
-  for (; spare_used < spare_count; ++spare_used) {
-    arena_.free(uint64_t{spare[spare_used]} * sizeof(Bucket));
+  for (; parting.spare_used < parting.spare_count; ++parting.spare_used) {
+    arena_.free(uint64_t{parting.spare[parting.spare_used]} * sizeof(Bucket));
     --counters_.overflow_buckets;
   }
   poke(index_.wanted_bytes, index_bytes());  // [E]
   ++counters_.splits;
   counters_.entries_moved_max =
-      std::max<uint64_t>(counters_.entries_moved_max, staying_count + rising_count);
+      std::max<uint64_t>(counters_.entries_moved_max, parting.staying_count + parting.rising_count);
+  // The next split will find its bucket in the cache.
   prefetch_for_write(&bucket(bucket_count_ - (uint64_t{1} << level_)));
-}
-
-/// Makes the chain of `primary` hold exactly `entries`, in buckets taken from `spare`.
-void FastMap::place(Bucket& primary, std::span<const Moved> entries, std::span<uint32_t> spare,
-                    size_t& spare_used) noexcept {
-  Bucket* into = &primary;
-  for (;;) {
-    const size_t here = std::min<size_t>(entries.size(), Bucket::kSlots);
-    for (uint32_t slot = 0; slot < here; ++slot) {
-      into->set(slot, entries[slot].tag, entries[slot].reference);
-    }
-    for (auto slot = static_cast<uint32_t>(here); slot < Bucket::kSlots; ++slot) {
-      into->tags[slot] = 0;
-    }
-    entries = entries.subspan(here);
-    if (entries.empty()) break;
-    into->overflow = spare[spare_used++];
-    into = &overflow(into->overflow);
-  }
-  into->overflow = 0;
 }
 
 uint32_t FastMap::collect_bucket(uint64_t index,
@@ -201,7 +231,7 @@ uint32_t FastMap::collect_bucket(uint64_t index,
   for (const Bucket* from = &bucket(index);; from = &overflow(from->overflow)) {
     const uint32_t here = from->entries();
     for (uint32_t slot = 0; slot < here; ++slot) {
-      auto* item = reinterpret_cast<Item*>(item_address(*from, 1U << (2 * slot)));
+      Item* item = item_at(*from, 1U << (2 * slot));
       prefetch(item);
       entries[count++] = {0, item};
     }
@@ -241,7 +271,7 @@ bool FastMap::chain_is_valid(uint64_t index, uint64_t& items, uint64_t& overflow
     for (uint32_t slot = 0; slot < Bucket::kSlots; ++slot) {
       if ((at->tags[slot] != 0) != (slot < entries)) return false;
       if (slot >= entries) continue;
-      const auto* item = reinterpret_cast<const Item*>(item_address(*at, 1U << (2 * slot)));
+      const Item* item = item_at(*at, 1U << (2 * slot));
       const uint64_t hash = item->hash();
       const Offset offset = static_cast<uint64_t>(item->at(0) - arena_base_);
       const uint64_t reference = reference_to(offset, hash) & ((uint64_t{1} << 48) - 1);

@@ -76,6 +76,20 @@ struct alignas(kCacheLineBytes) Bucket {
     tags[slot] = tag;
     std::memcpy(&references[6 * slot], &reference, 6);
   }
+  /// An entry in one word: the reference in the upper 48 bits, the tag in the lower 16.
+  [[nodiscard]] uint64_t packed(uint32_t slot) const noexcept {
+    return (reference(2 * slot) << 16) | tags[slot];
+  }
+  /// Makes the first `count` slots hold the packed entries and the rest empty.
+  void set_all(const uint64_t* entries, uint32_t count) noexcept {
+    // Downwards, 8 bytes for 6: each store repairs the two bytes that the one before it spoilt,
+    // and the tags repair the last.
+    auto* bytes = reinterpret_cast<unsigned char*>(this);
+    for (uint32_t slot = count; slot-- > 0;) std::memcpy(bytes + 20 + 6 * slot, &entries[slot], 8);
+    uint32_t slot = 0;
+    for (; slot < count; ++slot) tags[slot] = static_cast<uint16_t>(entries[slot]);
+    for (; slot < kSlots; ++slot) tags[slot] = 0;
+  }
   [[nodiscard]] uint32_t entries() const noexcept {
     return static_cast<uint32_t>(__builtin_ctz(match(0) | 1U << (2 * kSlots))) / 2;
   }
@@ -88,16 +102,19 @@ struct alignas(kCacheLineBytes) Bucket {
 static_assert(sizeof(Bucket) == kCacheLineBytes && offsetof(Bucket, tags) == 8 &&
               offsetof(Bucket, references) == 22);
 
-/// What a look at one bucket said; turns into a Found when the map has not changed since.
+/// A lookup on its way: first the bucket, then the item that is probably meant. It is good for one
+/// value of FastMap::mutations(); find() starts again when the map has changed since.
 struct Probe {
-  uint64_t mutations;
-  Bucket* bucket;
-  uint32_t matches;
+  uint64_t mutations = 0;
+  Bucket* bucket = nullptr;
+  Item* item = nullptr;  ///< of the first slot whose tag matches; nullptr: none in this bucket
+  uint32_t matches = 0;
 };
 
 /// Where a key stands. item == nullptr: it does not.
 struct Found {
   Item* item = nullptr;
+  const std::byte* value = nullptr;
   Bucket* primary = nullptr;
   Bucket* bucket = nullptr;
   uint32_t match_bit = 0;
@@ -130,40 +147,39 @@ class FastMap {
   /// `index` must be populated for the first 2^first_level buckets and zero-filled.
   FastMap(Region& index, Arena& arena, const FastMapOptions& options = {});
 
-  void prefetch_bucket(uint64_t hash) const noexcept { prefetch(&bucket(bucket_index(hash))); }
-
-  /// Looks at the primary bucket and prefetches what comes next: an item, or the overflow bucket.
-  [[nodiscard]] Probe probe(uint64_t hash) const noexcept {
+  /// Step 1 of a lookup: prefetches the bucket.
+  [[nodiscard]] Probe locate(uint64_t hash) const noexcept {
     Bucket& primary = bucket(bucket_index(hash));
-    const uint32_t matches = primary.match(tag_of(hash));
-    if (matches != 0) {
-      const std::byte* item = item_address(primary, matches);
-      prefetch(item);
-      prefetch(item + 31);  // most items of 32 B and more stand in two lines
-    } else if (primary.overflow != 0) {
-      prefetch(&overflow(primary.overflow));
+    prefetch(&primary);
+    return {mutations_, &primary, nullptr, 0};
+  }
+  /// Step 2: compares the tags and prefetches what comes next, an item or the overflow bucket.
+  /// Nothing has mutated since locate.
+  void look(Probe& probe, uint64_t hash) const noexcept {
+    probe.matches = probe.bucket->match(tag_of(hash));
+    if (probe.matches != 0) {
+      probe.item = item_at(*probe.bucket, probe.matches);
+      prefetch(probe.item);
+      prefetch(probe.item->at(31));  // most items of 32 B and more stand in two lines
+    } else if (probe.bucket->overflow != 0) {
+      prefetch(&overflow(probe.bucket->overflow));
     }
-    return {mutations_, &primary, matches};
+  }
+  [[nodiscard]] Probe probe(uint64_t hash) const noexcept {
+    Probe probe{mutations_, &bucket(bucket_index(hash)), nullptr, 0};
+    look(probe, hash);
+    return probe;
   }
 
-  /// `probe` must be of key.hash; one that is too old is made again.
+  /// Step 3: `probe` must be of key.hash.
   [[nodiscard]] Found find(const ItemKey& key, const Probe& probe) const noexcept {
-    Probe now = probe;
-    if (now.mutations != mutations_) [[unlikely]]
-      now = this->probe(key.hash);
-    Bucket* in = now.bucket;
-    uint32_t matches = now.matches;
-    for (uint32_t step = 0; step < kChainBucketsMax; ++step) {
-      for (; matches != 0; matches &= matches - 1) {
-        auto* item = reinterpret_cast<Item*>(item_address(*in, matches));
-        if (item->has_key(key)) [[likely]]
-          return {item, now.bucket, in, static_cast<uint32_t>(__builtin_ctz(matches))};
+    if (probe.mutations == mutations_ && probe.item != nullptr) [[likely]] {
+      if (const std::byte* value = probe.item->value_of(key); value != nullptr) [[likely]] {
+        const auto match_bit = static_cast<uint32_t>(__builtin_ctz(probe.matches));
+        return {probe.item, value, probe.bucket, probe.bucket, match_bit};
       }
-      if (in->overflow == 0) break;
-      in = &overflow(in->overflow);
-      matches = in->match(tag_of(key.hash));
     }
-    return {nullptr, now.bucket, nullptr, 0};
+    return find_further(key);
   }
 
   enum class Insert : uint8_t { ok, no_space, not_populated_yet, chain_full };
@@ -216,9 +232,11 @@ class FastMap {
   [[nodiscard]] static uint64_t reference_to(Offset item, uint64_t hash) noexcept {
     return item >> 3 | (hash >> kHintedLevelFirst) << kReferenceBits;  // the store cuts at 48 bits
   }
-  [[nodiscard]] std::byte* item_address(const Bucket& in, uint32_t matches) const noexcept {
+  /// The item of the lowest match.
+  [[nodiscard]] Item* item_at(const Bucket& in, uint32_t matches) const noexcept {
     const auto match_bit = static_cast<uint32_t>(__builtin_ctz(matches));
-    return arena_base_ + (in.reference(match_bit) << 3 & kOffsetMask);
+    const uint64_t offset = in.reference(match_bit) << 3 & kOffsetMask;
+    return reinterpret_cast<Item*>(arena_base_ + offset);
   }
   [[nodiscard]] uint64_t bucket_index(uint64_t hash) const noexcept {
     const uint64_t index = hash & wide_mask_;
@@ -228,18 +246,15 @@ class FastMap {
   [[nodiscard]] Bucket& overflow(uint32_t link) const noexcept {
     return *reinterpret_cast<Bucket*>(arena_base_ + uint64_t{link} * sizeof(Bucket));
   }
-  /// One entry on its way between buckets.
-  struct Moved {
-    uint16_t tag;
-    uint64_t reference;
-  };
+  [[nodiscard]] Found find_further(const ItemKey& key) const noexcept;
   [[nodiscard]] Insert append_bucket(Bucket& primary, Bucket& last, uint64_t hash,
                                      Offset item) noexcept;
   [[nodiscard]] bool index_has_room() noexcept;
   void split_one() noexcept;
-  [[nodiscard]] bool goes_up(uint64_t reference) noexcept;
-  void place(Bucket& primary, std::span<const Moved> entries, std::span<uint32_t> spare,
-             size_t& spare_used) noexcept;
+  struct Parting;
+  template <class GoesUp>
+  void part(const Bucket& low, Parting& parting, GoesUp&& goes_up) const noexcept;
+  void place(Bucket& primary, std::span<const uint64_t> entries, Parting& parting) noexcept;
   [[nodiscard]] bool chain_is_valid(uint64_t index, uint64_t& items, uint64_t& overflows) const;
 
   // What a lookup reads, in one line.

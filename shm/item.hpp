@@ -20,11 +20,13 @@
 //   I2  an item with pins > 0 keeps its memory; it is freed at the last unpin if it is unlinked.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
 
+#include "base/atomics.hpp"
 #include "base/hash.hpp"
 #include "shm/slot.hpp"
 
@@ -35,6 +37,21 @@ using Offset = uint64_t;
 
 inline constexpr uint32_t kInlineValueBytes = 4096;  ///< larger values move in chunks
 inline constexpr uint32_t kRehashKeyBytesMax = 32;
+
+/// Copies bytes into an item, word by word, and pads with zeroes, so that nothing of an earlier
+/// item shows. `from` may be shared with a hostile writer: each word is read once. Both are 8-byte
+/// aligned, `from` is readable and `to` writable to the next multiple of 8.
+inline void copy_padded(std::byte* to, const void* from, uint32_t bytes) noexcept {
+  const auto* words = static_cast<const uint64_t*>(from);
+  for (; bytes >= 8; bytes -= 8, to += 8) {
+    const uint64_t word = peek(*words++);
+    std::memcpy(to, &word, 8);
+  }
+  if (bytes > 0) {
+    const uint64_t word = peek(*words) & ((uint64_t{1} << (8 * bytes)) - 1);
+    std::memcpy(to, &word, 8);
+  }
+}
 
 /// A key in private memory, 8-byte aligned and readable up to the next multiple of 8.
 struct ItemKey {
@@ -125,27 +142,36 @@ struct Item {
     if ((traits & kHashed) != 0) std::memcpy(key() - 8, &hash, 8);
   }
 
-  /// Compares word by word: both sides are 8-byte aligned and padded (the padding is not compared).
-  [[nodiscard]] bool has_key(const ItemKey& wanted) const noexcept {
-    if (key_bytes != wanted.bytes) return false;
-    const auto* mine = reinterpret_cast<const unsigned char*>(key());
-    const auto* theirs = static_cast<const unsigned char*>(wanted.data);
-    uint32_t left = wanted.bytes;
-    for (; left >= 8; left -= 8, mine += 8, theirs += 8) {
-      if (load_word(mine) != load_word(theirs)) return false;
+  /// The value if the key is `wanted`, else nullptr. Compares word by word: both sides are 8-byte
+  /// aligned and padded (the padding is not compared).
+  [[nodiscard]] const std::byte* value_of(const ItemKey& wanted) const noexcept {
+    uint32_t shape;
+    std::memcpy(&shape, &key_bytes, 4);
+    const std::byte* mine = at(16);
+    if (shape != wanted.bytes) {  // equal: no spare, no traits, the same length; the common case
+      if (key_bytes != wanted.bytes) return nullptr;
+      mine = key();
     }
-    if (left == 0) return true;
-    return ((load_word(mine) ^ load_word(theirs)) << (64 - 8 * left)) == 0;
+    const auto* theirs = static_cast<const std::byte*>(wanted.data);
+    uint32_t left = wanted.bytes;
+    for (; left > 8; left -= 8, mine += 8, theirs += 8) {
+      if (load_word(mine) != load_word(theirs)) return nullptr;
+    }
+    const uint64_t difference = load_word(mine) ^ load_word(theirs);
+    return difference << (64 - 8 * left) == 0 ? mine + 8 : nullptr;
   }
 
  private:
-  [[nodiscard]] static uint64_t load_word(const unsigned char* from) noexcept {
+  [[nodiscard]] static uint64_t load_word(const std::byte* from) noexcept {
     uint64_t word;
     std::memcpy(&word, from, 8);
     return word;
   }
 };
 static_assert(sizeof(Item) == 16 && alignof(Item) == 8);
+static_assert(offsetof(Item, key_bytes) == 12 && offsetof(Item, traits) == 15 &&
+                  std::endian::native == std::endian::little,
+              "value_of reads length, spare and traits as one word");
 static_assert(Item::kExtended == 1 && Item::kHashed == 2, "prefix_bytes multiplies by the bits");
 
 }  // namespace copykv
