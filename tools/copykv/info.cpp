@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// copykv info: what the daemon says about itself at attach.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "tools/copykv/session.hpp"
+
+namespace copykv::tools {
+namespace {
+
+nlohmann::ordered_json to_json(const Info& info) {
+  return {{"job", info.job},
+          {"rank", info.rank},
+          {"rank_count", info.rank_count},
+          {"daemon_threads", info.daemon_threads},
+          {"daemon_pid", info.daemon_pid},
+          {"epoch", info.epoch},
+          {"socket_path", info.socket_path},
+          {"value_bytes_max", info.value_bytes_max},
+          {"queue_depth", info.queue_depth},
+          {"slot_payload_bytes", info.slot_payload_bytes},
+          {"segment_bytes", info.segment_bytes},
+          {"fence_free", info.fence_free}};
+}
+
+Exit run(const Common& common, bool as_json) {
+  const Client client = attach(common, Options{}.queue_depth);
+  const nlohmann::ordered_json info = to_json(client.info());
+  if (as_json) {
+    write_out(info.dump(2) + "\n");
+  } else {
+    for (const auto& [name, value] : info.items()) {
+      write_out(fmt::format("{:<20} {}\n", name,
+                            value.is_string() ? value.get<std::string>() : value.dump()));
+    }
+  }
+  flush_out();
+  return Exit::done;
+}
+
+}  // namespace
+
+void add_info(CLI::App& app, Chosen& chosen) {
+  auto as_json = std::make_shared<bool>(false);
+  CLI::App* command =
+      add_command(app, chosen, "info", "show what the daemon says about itself",
+                  [as_json](const Common& common) { return run(common, *as_json); });
+  command->add_flag("--json", *as_json, "as JSON");
+}
+
+}  // namespace copykv::tools
