@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the seed inputs that a fuzzer would need long to find by itself: corpus/TARGET/seed-*.
+
+Inputs that a long run has found and libFuzzer has minimised (-merge=1) stand beside them.
+"""
+import pathlib
+import random
+import struct
+
+CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
+HELLO_MAGIC = 0x6F6C685F766B7063
+SEGMENT_MAGIC = 0x6765735F766B7063
+OPS = {"get": 1, "put": 2, "del": 3, "exists": 4, "add": 5, "touch": 6, "keys": 7, "ping": 8}
+
+
+def head(kind, message_bytes, magic=HELLO_MAGIC, major=1):
+    return struct.pack("<QHHIII", magic, major, 0, kind, message_bytes, 0)
+
+
+def handshake():
+    hello = head(1, 56) + struct.pack("<QIIQII", 0x1234, 16, 4096, 1 << 20, 1, 0)
+    yield b"\x00" + hello
+    yield b"\x00" + hello[:20]
+    yield b"\x00" + head(1, 56, major=9) + hello[24:]
+    yield b"\x01" + head(3, 32) + struct.pack("<Q", 4096)
+    for pages in (0, 3, 12):
+        segment = struct.pack("<QHHIQQQIIII5QII", SEGMENT_MAGIC, 1, 0, 112, 7, 3 * 4096, 1, 0, 1, 1,
+                              4096, 4096, 4224, 8192, 12288, 0, 1, 0)
+        for kind in (2, 3):
+            yield bytes([pages * 4 + kind]) + segment
+
+
+def config():
+    for text in ("64MiB", "1.5GiB", "10s", "18446744073709551615", "0.5us", "1e6", "-1", "9.9e999"):
+        yield b"\x00" + text.encode()
+    yield b"\x02" + b'memory = "1GiB"\ncount = 7\nflag = true\nlist = ["a", "b,c"]\n'
+    yield b"\x02" + b'name = "quo\\"te"\npause = "2min"\nratio = 0.25\nchoice = "one"\n'
+    yield b"\x02" + b"[table]\nx = 1\n"
+    yield b"\x02" + b"memory = \n"
+    yield bytes([4 * 10 + 1]) + b"--count=12name = '''a\nb'''\n"
+    yield bytes([4 * 9 + 1]) + b"--flag=nolist = []\n"
+
+
+def store_ops():
+    source = random.Random(1)
+    for _ in range(12):
+        steps = source.randrange(20, 200)
+        yield source.randbytes(steps * 12)
+
+
+def request(op, mode, key_bytes, value_bytes=0, data0=0, data1=0, argument=0):
+    """One plausible request as the target reads it: no shifts."""
+    return (bytes([0]) + struct.pack("<IBIQI", value_bytes, 0, 0, argument, 0) +
+            struct.pack("<IBIB", data0, 0, data1, 0) + struct.pack("<BBHB", op, mode, key_bytes, 0))
+
+
+def request_line():
+    turns = bytes([176 + 15])
+    honest = bytes([232]) + struct.pack("<I", 9000)
+    for op in OPS.values():
+        yield bytes([0x5F]) + request(op, 0, 8, 8) + turns + honest
+    yield bytes([0x5F]) + request(2, 1, 40, 3000) + turns + request(1, 1, 40) + turns + honest
+    yield bytes([0x7F]) + request(2, 2, 40, 20000, 0, 20480) + turns * 3 + honest + turns * 9
+    large_get = request(1, 2, 40, 0, 0, 20480)
+    yield (bytes([0x7F]) + request(2, 2, 40, 20000, 0, 20480) + turns * 9 + large_get + turns +
+           bytes([224]) + honest)
+    yield bytes([0x7F]) + request(2, 2, 40, 20000, 4096, 28672) + turns + honest
+    yield bytes([0x47]) + request(2, 1, 8, 16000) + bytes([224]) + honest + turns * 4
+    yield bytes([0x01]) + request(7, 1, 0) + turns + request(7, 2, 0, 0, 0, 4096) + turns
+    source = random.Random(2)
+    for _ in range(8):
+        yield source.randbytes(600)
+
+
+def main():
+    for target in (handshake, config, store_ops, request_line):
+        where = CORPUS / target.__name__
+        where.mkdir(parents=True, exist_ok=True)
+        for number, data in enumerate(target()):
+            (where / f"seed-{number:02}").write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

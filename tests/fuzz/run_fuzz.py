@@ -1,0 +1,32 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs one fuzz target for $COPYKV_FUZZ_SECONDS (default 3), beginning with its corpus.
+
+    run_fuzz.py libfuzzer|replay PROGRAM CORPUS
+
+New inputs of libFuzzer stay in a directory beside the program. A failing input is kept there and
+named in the last line.
+"""
+import os
+import pathlib
+import subprocess
+import sys
+
+SECONDS_BY_DEFAULT = "3"
+
+
+def main() -> int:
+    kind, program, corpus = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3]
+    seconds = os.environ.get("COPYKV_FUZZ_SECONDS", SECONDS_BY_DEFAULT)
+    environment = {**os.environ, "COPYKV_FUZZ_SECONDS": seconds}
+    command = [str(program)]
+    if kind == "libfuzzer":
+        found = program.with_name(program.name + ".found")
+        found.mkdir(exist_ok=True)
+        command += [f"-max_total_time={seconds}", "-max_len=4096", "-timeout=20",
+                    "-print_final_stats=1", f"-artifact_prefix={found}/crash-", str(found)]
+    return subprocess.run([*command, corpus], env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

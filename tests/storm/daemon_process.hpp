@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// One copykvd for one test: a private runtime directory, started, awaited, killed, restarted, and
+// looked at from outside through /proc. The program is $COPYKV_BUILD_ROOT/daemon/copykvd.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <copykv/client.hpp>
+
+#include "base/fd.hpp"
+
+namespace copykv::storm {
+
+/// What a process holds, as the kernel counts it.
+struct Resources {
+  size_t descriptors = 0;
+  size_t client_memfds = 0;    ///< descriptors of client segments
+  size_t client_mappings = 0;  ///< mappings of client segments
+  bool operator==(const Resources&) const = default;
+};
+
+class DaemonProcess {
+ public:
+  explicit DaemonProcess(std::vector<std::string> flags = {"--memory", "64MiB"});
+  DaemonProcess(const DaemonProcess&) = delete;
+  DaemonProcess& operator=(const DaemonProcess&) = delete;
+  ~DaemonProcess();
+
+  /// Starts and waits for the line `ready`. Throws std::runtime_error with what the daemon said.
+  void start();
+  /// kill -9, and waits for the end.
+  void kill();
+  void send_signal(int signal) const;
+  /// SIGTERM; returns the exit code, or 128 + signal.
+  int stop();
+  [[nodiscard]] bool running() const;
+
+  [[nodiscard]] pid_t pid() const { return pid_; }
+  [[nodiscard]] const std::string& runtime_dir() const { return runtime_dir_; }
+  [[nodiscard]] std::string socket_path() const { return runtime_dir_ + "/default/rank0.sock"; }
+  /// Options that find this daemon.
+  [[nodiscard]] Options client_options() const;
+  [[nodiscard]] Resources resources() const;
+  /// User and system time used so far.
+  [[nodiscard]] uint64_t cpu_ns() const;
+
+ private:
+  int reap(int options);
+
+  std::vector<std::string> flags_;
+  std::string runtime_dir_;
+  pid_t pid_ = -1;
+  Fd output_;  ///< of the daemon: stdout
+};
+
+/// A number from the environment, for the length of a run.
+[[nodiscard]] uint64_t setting(const char* name, uint64_t otherwise);
+
+/// A client of this daemon; throws std::runtime_error with the attach error.
+[[nodiscard]] Client attach_to(const DaemonProcess& daemon, Options options);
+[[nodiscard]] Client attach_to(const DaemonProcess& daemon);
+
+}  // namespace copykv::storm

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Values that say themselves what they are, so that any reader can tell a whole value from a torn
+// one, one of another key, or one that was never written.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "base/hash.hpp"
+#include "base/random.hpp"
+
+namespace copykv::storm {
+
+struct Record {
+  uint64_t key = 0;
+  uint64_t writer = 0;
+  uint64_t sequence = 0;
+  uint64_t value_bytes = 0;
+  uint64_t check = 0;  ///< over the four above
+
+  [[nodiscard]] uint64_t expected_check() const noexcept {
+    return hash_key({reinterpret_cast<const char*>(this), offsetof(Record, check)});
+  }
+};
+inline constexpr uint64_t kRecordBytesMin = sizeof(Record);
+
+[[nodiscard]] inline std::string record_key(uint64_t key) {
+  return fmt::format("record-{:06}", key);
+}
+
+/// Fills `to` (at least kRecordBytesMin bytes): the record, then bytes that follow from it.
+inline void write_record(uint64_t key, uint64_t writer, uint64_t sequence, std::string& to) {
+  Record record{key, writer, sequence, to.size(), 0};
+  record.check = record.expected_check();
+  std::memcpy(to.data(), &record, sizeof(record));
+  uint64_t stream = record.check;
+  for (size_t at = sizeof(record); at < to.size(); at += 8) {
+    const uint64_t word = splitmix64(stream);
+    std::memcpy(to.data() + at, &word, std::min<size_t>(8, to.size() - at));
+  }
+}
+
+/// Empty and `record` filled, or what is wrong with the value.
+[[nodiscard]] inline std::string read_record(uint64_t key, std::string_view value, Record& record) {
+  if (value.size() < sizeof(record)) return fmt::format("{} B are no record", value.size());
+  std::memcpy(&record, value.data(), sizeof(record));
+  if (record.check != record.expected_check()) return "the check word is wrong";
+  if (record.key != key) return fmt::format("a record of key {}, not {}", record.key, key);
+  if (record.value_bytes != value.size()) {
+    return fmt::format("{} B of a record of {} B", value.size(), record.value_bytes);
+  }
+  uint64_t stream = record.check;
+  for (size_t at = sizeof(record); at < value.size(); at += 8) {
+    const uint64_t word = splitmix64(stream);
+    if (std::memcmp(value.data() + at, &word, std::min<size_t>(8, value.size() - at)) != 0) {
+      return fmt::format("torn at byte {} of {}", at, value.size());
+    }
+  }
+  return {};
+}
+
+}  // namespace copykv::storm
