@@ -178,7 +178,7 @@ struct ModelTest {
 };
 
 TEST_CASE("operations agree with a model", "[store]") {
-  ModelTest test(GENERATE(1, 2, 3));
+  ModelTest test(GENERATE(as<uint64_t>{}, 1, 2, 3));
   test.under.store.begin_turn(test.model.now_ms);
   for (uint32_t step = 0; step < 60'000; ++step) {
     test.step();
@@ -278,7 +278,7 @@ TEST_CASE("keys and values of every length come back", "[store]") {
 }
 
 TEST_CASE("beyond the budget: no_space, and everything stored stays readable", "[store]") {
-  const size_t value_bytes = GENERATE(0, 32, 3'000, 100'000, 1'500'000);
+  const size_t value_bytes = GENERATE(as<size_t>{}, 0, 32, 3'000, 100'000, 1'500'000);
   StoreFixture under(16 * kMiB);
   const auto value_for = [&](uint32_t number) {
     return std::string(value_bytes, static_cast<char>('a' + number % 26));
@@ -343,7 +343,7 @@ TEST_CASE("retry changes nothing and ends when memory is populated", "[store]") 
   CHECK(under.store.is_valid());
 }
 
-TEST_CASE("a control thread populates beside the daemon thread", "[store]") {
+TEST_CASE("a control thread populates beside the daemon thread", "[store][threads]") {
   StoreFixture under(64 * kMiB);
   uint32_t stop = 0;
   std::thread control([&] {

@@ -113,7 +113,7 @@ TEST_CASE("bucket-sized objects stand on cache lines", "[arena]") {
 }
 
 TEST_CASE("random allocations never overlap and always add up", "[arena]") {
-  const uint64_t seed = GENERATE(1, 2, 3);
+  const uint64_t seed = GENERATE(as<uint64_t>{}, 1, 2, 3);
   TestRegion memory(48 * kMiB);
   Checked checked(memory.region);
   Random random(seed);
@@ -137,7 +137,7 @@ TEST_CASE("random allocations never overlap and always add up", "[arena]") {
 
 TEST_CASE("a full region serves again what was freed", "[arena]") {
   TestRegion memory(32 * kMiB);
-  const uint64_t bytes = GENERATE(48, 30'000, 100'000, 5'000'000);
+  const uint64_t bytes = GENERATE(as<uint64_t>{}, 48, 30'000, 100'000, 5'000'000);
   Checked checked(memory.region);
   while (checked.add(bytes) == Room::ok) {
   }

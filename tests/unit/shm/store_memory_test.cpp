@@ -26,7 +26,7 @@ void populate_all(StoreMemory& memory) {
 }
 
 TEST_CASE("a budget outside the limits is refused with the remedy", "[store_memory]") {
-  const uint64_t budget = GENERATE(0, 4 * kMiB, uint64_t{1} << 50);
+  const uint64_t budget = GENERATE(as<uint64_t>{}, 0, 4 * kMiB, uint64_t{1} << 50);
   const auto made = StoreMemory::create({.budget_bytes = budget});
   REQUIRE_FALSE(made);
   CHECK_THAT(made.error, Catch::Contains("--memory"));
