@@ -32,6 +32,20 @@ inline constexpr uint64_t kKeyRangeMax = uint64_t{1} << 32;
   return std::endian::native == std::endian::little ? __builtin_bswap64(text) : text;
 }
 
+/// The inverse of hex_digits.
+[[nodiscard]] constexpr uint32_t index_of_digits(uint64_t digits) noexcept {
+  const uint64_t text =
+      std::endian::native == std::endian::little ? __builtin_bswap64(digits) : digits;
+  constexpr uint64_t kOnes = 0x0101'0101'0101'0101ULL;
+  uint64_t nibbles = (text & 15 * kOnes) + 9 * ((text >> 6) & kOnes);  // bit 6: a letter
+  nibbles = (nibbles | nibbles >> 4) & 0x00ff'00ff'00ff'00ffULL;
+  nibbles = (nibbles | nibbles >> 8) & 0x0000'ffff'0000'ffffULL;
+  return static_cast<uint32_t>(nibbles | nibbles >> 16);
+}
+static_assert(index_of_digits(hex_digits(0)) == 0 &&
+              index_of_digits(hex_digits(0x89abcdef)) == 0x89abcdef &&
+              index_of_digits(hex_digits(0x01234567)) == 0x01234567);
+
 /// Writes keys of one length. Not thread-safe: one per client.
 class KeyText {
  public:

@@ -14,6 +14,7 @@
 
 #include <copykv/client.hpp>
 
+#include "bench/keys.hpp"
 #include "bench/values.hpp"
 #include "bench/workload.hpp"
 #include "shm/slot.hpp"
@@ -60,13 +61,15 @@ class NullBackend {
   [[nodiscard]] char* at(uint64_t index) noexcept {
     return values_.data() + index * value_bytes_max_;
   }
-  // The last eight hexadecimal digits of the key (keys.hpp).
   [[nodiscard]] static uint64_t index_of(std::string_view key) noexcept {
-    uint64_t index = 0;
-    for (const char digit : key.substr(key.size() - std::min<size_t>(8, key.size()))) {
-      index = index << 4 | static_cast<uint64_t>(digit <= '9' ? digit - '0' : digit - 'a' + 10);
+    uint64_t digits = '0' * 0x0101'0101'0101'0101ULL;
+    const size_t used = std::min(sizeof(digits), key.size());
+    if (used == sizeof(digits)) [[likely]] {
+      std::memcpy(&digits, key.data() + key.size() - sizeof(digits), sizeof(digits));
+    } else {
+      std::memcpy(reinterpret_cast<char*>(&digits) + sizeof(digits) - used, key.data(), used);
     }
-    return index;
+    return index_of_digits(digits);
   }
 
   uint64_t value_bytes_max_;

@@ -13,7 +13,8 @@ namespace {
 using Out = std::back_insert_iterator<std::string>;
 
 std::string plural(uint64_t count, std::string_view what) {
-  return fmt::format("{} {}{}", format_count(count), what, count == 1 ? "" : "s");
+  const std::string_view ending = count == 1 ? "" : what.ends_with('s') ? "es" : "s";
+  return fmt::format("{} {}{}", format_count(count), what, ending);
 }
 
 std::string arrival_text(const RunOptions& o) {

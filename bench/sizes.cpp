@@ -47,10 +47,10 @@ Outcome<ValueSizes> ValueSizes::parse(std::string_view text) {
 Outcome<ValueSizes> ValueSizes::parse_weighted(std::string_view text) {
   ValueSizes sizes;
   uint64_t weight_sum = 0;
-  for (std::string_view rest = text; !rest.empty() || weight_sum == 0;) {
-    const size_t comma = std::min(rest.find(','), rest.size());
-    const std::string_view part = rest.substr(0, comma);
-    rest.remove_prefix(std::min(comma + 1, rest.size()));
+  for (size_t at = 0; at <= text.size();) {
+    const size_t comma = std::min(text.find(',', at), text.size());
+    const std::string_view part = text.substr(at, comma - at);
+    at = comma + 1;
     const size_t colon = part.find(':');
     if (colon == std::string_view::npos) return bad_spec(text, "a length without a weight");
     const Outcome<uint32_t> bytes = parse_length(part.substr(0, colon));
