@@ -82,7 +82,7 @@ class DaemonProcess:
         self.process.wait()
 
     def stop(self):
-        """SIGTERM, then wait; returns the daemon's exit code (negative: the signal that ended it)."""
+        """SIGTERM, then wait; returns the exit code (negative: the signal that ended it)."""
         code = None
         if self.process is not None:
             if self.process.poll() is None:

@@ -4,8 +4,6 @@
 
 #include <memory>
 
-#include <CLI/CLI.hpp>
-
 #include "tools/copykv/session.hpp"
 
 namespace copykv::tools {
@@ -28,13 +26,13 @@ Exit run(const Common& common, const Arguments& arguments) {
 
 }  // namespace
 
-void add_add(CLI::App& app, Chosen& chosen) {
+void add_add(Commands& commands) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = add_command(
-      app, chosen, "add", "add to the number stored under a key (absent: 0) and print the sum",
-      [arguments](const Common& common) { return run(common, *arguments); });
-  command->add_option("KEY", arguments->key, "the key")->required();
-  command->add_option("N", arguments->delta, "signed 64-bit number to add")->required();
+  Command command =
+      commands.add("add", "add to the number stored under a key (absent: 0) and print the sum",
+                   [arguments](const Common& common) { return run(common, *arguments); });
+  command.argument("KEY", arguments->key, "the key");
+  command.argument("N", arguments->delta, "signed 64-bit number to add");
 }
 
 }  // namespace copykv::tools

@@ -26,12 +26,41 @@ constexpr size_t kShownKeyBytesMax = 80;
 
 }  // namespace
 
-CLI::App* add_command(CLI::App& app, Chosen& chosen, const char* name, const char* description,
-                      std::function<Exit(const Common&)> run) {
-  CLI::App* command = app.add_subcommand(name, description);
+Command Commands::add(const char* name, const char* description, Run run) {
+  CLI::App* command = app_.add_subcommand(name, description);
   command->fallthrough();  // --job and the like may stand behind the command, too
-  command->callback([&chosen, run = std::move(run)] { chosen.run = run; });
-  return command;
+  command->callback([this, run = std::move(run)] { chosen_ = run; });
+  return Command(*command);
+}
+
+void Command::argument(const char* name, std::string& target, const char* description) {
+  app_->add_option(name, target, description)->required();
+}
+void Command::argument(const char* name, int64_t& target, const char* description) {
+  app_->add_option(name, target, description)->required();
+}
+void Command::option(const char* name, std::string& target, const char* description) {
+  app_->add_option(name, target, description);
+}
+void Command::option(const char* name, uint32_t& target, const char* description) {
+  app_->add_option(name, target, description);
+}
+void Command::option(const char* name, uint64_t& target, const char* description) {
+  app_->add_option(name, target, description);
+}
+void Command::option(const char* name, std::optional<uint64_t>& target, const char* description) {
+  app_->add_option(name, target, description);
+}
+void Command::flag(const char* name, bool& target, const char* description) {
+  app_->add_flag(name, target, description);
+}
+
+void Command::only_one_of(std::initializer_list<const char*> names) {
+  for (const char* const one : names) {
+    for (const char* const other : names) {
+      if (one != other) app_->get_option(one)->excludes(app_->get_option(other));
+    }
+  }
 }
 
 uint32_t parse_ttl_ms(std::string_view text) {

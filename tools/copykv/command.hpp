@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // What all commands share: the settings, the exit codes, and how one is registered.
 //
-// ERRORS  A command ends early by throwing Failed; main prints its line and exits with its code.
-//   Each command declares its own arguments in its add_... function and is run by main when it was
-//   the one given.
+// ERRORS    A command ends early by throwing Failed; main prints its line and exits with its code.
+// COMMANDS  Each declares its arguments in its add_... function; main runs the one that was given.
+//   Only command.cpp and main.cpp know the parser, which takes seconds to compile.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -47,28 +49,54 @@ struct Common {
   [[nodiscard]] uint64_t timeout_ms() const noexcept { return (timeout_ns + 999'999) / 1'000'000; }
 };
 
-/// The command that was given on the command line, once it is parsed.
-struct Chosen {
-  std::function<Exit(const Common&)> run{};
+/// One command's part of the command line. Targets must live until the command has run.
+class Command {
+ public:
+  explicit Command(CLI::App& app) : app_(&app) {}
+
+  /// Required, in the order of the calls.
+  void argument(const char* name, std::string& target, const char* description);
+  void argument(const char* name, int64_t& target, const char* description);
+  void option(const char* name, std::string& target, const char* description);
+  void option(const char* name, uint32_t& target, const char* description);
+  void option(const char* name, uint64_t& target, const char* description);
+  void option(const char* name, std::optional<uint64_t>& target, const char* description);
+  void flag(const char* name, bool& target, const char* description);
+  /// At most one of these options may be given.
+  void only_one_of(std::initializer_list<const char*> names);
+
+ private:
+  CLI::App* app_;
 };
 
-/// Adds a command; `run` is called after the whole command line has been parsed.
-CLI::App* add_command(CLI::App& app, Chosen& chosen, const char* name, const char* description,
-                      std::function<Exit(const Common&)> run);
+/// All commands, and the one that the command line names.
+class Commands {
+ public:
+  explicit Commands(CLI::App& app) : app_(app) {}
 
-void add_get(CLI::App& app, Chosen& chosen);
-void add_put(CLI::App& app, Chosen& chosen);
-void add_del(CLI::App& app, Chosen& chosen);
-void add_exists(CLI::App& app, Chosen& chosen);
-void add_add(CLI::App& app, Chosen& chosen);
-void add_touch(CLI::App& app, Chosen& chosen);
-void add_load(CLI::App& app, Chosen& chosen);
-void add_dump(CLI::App& app, Chosen& chosen);
-void add_stat(CLI::App& app, Chosen& chosen);
-void add_top(CLI::App& app, Chosen& chosen);
-void add_ping(CLI::App& app, Chosen& chosen);
-void add_info(CLI::App& app, Chosen& chosen);
-void add_doctor(CLI::App& app, Chosen& chosen);
+  using Run = std::function<Exit(const Common&)>;
+  [[nodiscard]] Command add(const char* name, const char* description, Run run);
+  /// Once the command line is parsed; empty when it names no command.
+  [[nodiscard]] const Run& chosen() const noexcept { return chosen_; }
+
+ private:
+  CLI::App& app_;
+  Run chosen_{};
+};
+
+void add_get(Commands& commands);
+void add_put(Commands& commands);
+void add_del(Commands& commands);
+void add_exists(Commands& commands);
+void add_add(Commands& commands);
+void add_touch(Commands& commands);
+void add_load(Commands& commands);
+void add_dump(Commands& commands);
+void add_stat(Commands& commands);
+void add_top(Commands& commands);
+void add_ping(Commands& commands);
+void add_info(Commands& commands);
+void add_doctor(Commands& commands);
 
 /// A time to live as typed ("90s", "500ms"; a bare number counts seconds; 0: never expires).
 /// Fails with Exit::usage unless it is a whole number of milliseconds below 2^32.

@@ -109,7 +109,8 @@ double fraction(uint64_t part, uint64_t whole) noexcept {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
 }
 
-Json to_json(const Snapshot& snapshot, const RankInfo& info, uint64_t now_unix_ms) {
+Json to_json(const Snapshot& snapshot, std::string_view job, const RankInfo& info,
+             uint64_t now_unix_ms) {
   const RankHeader& header = *snapshot.header;
   Json daemons = Json::array();
   for (uint32_t daemon = 0; daemon < snapshot.daemons.size(); ++daemon) {
@@ -117,6 +118,7 @@ Json to_json(const Snapshot& snapshot, const RankInfo& info, uint64_t now_unix_m
   }
   const uint64_t started = std::min(header.started_unix_ms, now_unix_ms);
   return {{"schema", 1},
+          {"job", job},
           {"rank", header.rank},
           {"rank_count", header.rank_count},
           {"pid", info.pid},

@@ -25,7 +25,7 @@ namespace copykv::tools {
 [[nodiscard]] double fraction(uint64_t part, uint64_t whole) noexcept;
 
 /// Everything that `copykv stat --json` prints. `now_unix_ms` gives the time since the start.
-[[nodiscard]] nlohmann::ordered_json to_json(const Snapshot& snapshot, const RankInfo& info,
-                                             uint64_t now_unix_ms);
+[[nodiscard]] nlohmann::ordered_json to_json(const Snapshot& snapshot, std::string_view job,
+                                             const RankInfo& info, uint64_t now_unix_ms);
 
 }  // namespace copykv::tools

@@ -2,8 +2,6 @@
 // copykv del KEY: removes a key.
 #include <memory>
 
-#include <CLI/CLI.hpp>
-
 #include "tools/copykv/session.hpp"
 
 namespace copykv::tools {
@@ -18,11 +16,11 @@ Exit run(const Common& common, const std::string& key) {
 
 }  // namespace
 
-void add_del(CLI::App& app, Chosen& chosen) {
+void add_del(Commands& commands) {
   auto key = std::make_shared<std::string>();
-  CLI::App* command = add_command(app, chosen, "del", "remove a key",
-                                  [key](const Common& common) { return run(common, *key); });
-  command->add_option("KEY", *key, "the key")->required();
+  Command command = commands.add("del", "remove a key",
+                                 [key](const Common& common) { return run(common, *key); });
+  command.argument("KEY", *key, "the key");
 }
 
 }  // namespace copykv::tools

@@ -9,8 +9,6 @@
 #include <memory>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "base/units.hpp"
 #include "tools/copykv/doctor_checks.hpp"
 #include "tools/copykv/doctor_ranks.hpp"
@@ -79,12 +77,12 @@ Exit run(const Common& common, bool fix) {
 
 }  // namespace
 
-void add_doctor(CLI::App& app, Chosen& chosen) {
+void add_doctor(Commands& commands) {
   auto fix = std::make_shared<bool>(false);
-  CLI::App* command = add_command(
-      app, chosen, "doctor", "check this machine and the daemons on it; exit 4 if a check fails",
-      [fix](const Common& common) { return run(common, *fix); });
-  command->add_flag("--fix", *fix, "remove the files of dead daemons");
+  Command command =
+      commands.add("doctor", "check this machine and the daemons on it; exit 4 if a check fails",
+                   [fix](const Common& common) { return run(common, *fix); });
+  command.flag("--fix", *fix, "remove the files of dead daemons");
 }
 
 }  // namespace copykv::tools

@@ -112,8 +112,8 @@ Check check_huge_pages(std::string_view shmem_enabled, uint64_t reserved_pages) 
 Check check_memory(uint64_t available_bytes, std::optional<uint64_t> cgroup_bytes) {
   const uint64_t usable = std::min(available_bytes, cgroup_bytes.value_or(kUnlimited));
   std::string finding = fmt::format(
-      "{} available, cgroup limit leaves {}", round_bytes(available_bytes),
-      cgroup_bytes ? round_bytes(*cgroup_bytes) : std::string("all of it (there is none)"));
+      "{} available, {}", round_bytes(available_bytes),
+      cgroup_bytes ? "the cgroup's limit leaves " + round_bytes(*cgroup_bytes) : "no cgroup limit");
   if (usable >= kMemoryBytesWanted) return {"memory", Verdict::ok, std::move(finding)};
   const Verdict verdict = usable < kMemoryBytesNeeded ? Verdict::fail : Verdict::warn;
   return {"memory", verdict, std::move(finding),

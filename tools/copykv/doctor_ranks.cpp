@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/copykv/doctor_ranks.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -30,7 +32,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What a rank keeps in its job's directory.
+// What a rank keeps in its job's directory, beside its lock, which stays.
 constexpr std::string_view kRankFiles[] = {".sock", ".info"};
 
 struct Rank {
@@ -118,7 +120,15 @@ Answer ask(const Common& common) {
   return {false, fmt::format("no answer within {}", spell_duration(common.timeout_ns))};
 }
 
+// Under the rank's lock, so that it cannot be a daemon that starts right now.
 Check remove_stale(Check check, const std::string& stem) {
+  const Fd lock(::open((stem + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!lock || ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    check.verdict = Verdict::fail;
+    check.remedy = fmt::format("cannot lock {}.lock: {}; a daemon starts or ends, try again", stem,
+                               std::strerror(errno));
+    return check;
+  }
   for (const std::string_view ending : kRankFiles) {
     const std::string path = fmt::format("{}{}", stem, ending);
     std::error_code error;

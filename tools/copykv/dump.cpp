@@ -12,8 +12,6 @@
 #include <numeric>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "tools/copykv/json_lines.hpp"
 #include "tools/copykv/session.hpp"
 #include "tools/copykv/time_limit.hpp"
@@ -99,12 +97,11 @@ Exit run(const Common& common, bool base64) {
 
 }  // namespace
 
-void add_dump(CLI::App& app, Chosen& chosen) {
+void add_dump(Commands& commands) {
   auto base64 = std::make_shared<bool>(false);
-  CLI::App* command =
-      add_command(app, chosen, "dump", "print every record of the rank, as load takes it",
-                  [base64](const Common& common) { return run(common, *base64); });
-  command->add_flag("--base64", *base64, "keys and values in base64, for bytes that are no UTF-8");
+  Command command = commands.add("dump", "print every record of the rank, as load takes it",
+                                 [base64](const Common& common) { return run(common, *base64); });
+  command.flag("--base64", *base64, "keys and values in base64, for bytes that are no UTF-8");
 }
 
 }  // namespace copykv::tools

@@ -4,8 +4,6 @@
 
 #include <memory>
 
-#include <CLI/CLI.hpp>
-
 #include "tools/copykv/session.hpp"
 
 namespace copykv::tools {
@@ -23,12 +21,12 @@ Exit run(const Common& common, const std::string& key) {
 
 }  // namespace
 
-void add_exists(CLI::App& app, Chosen& chosen) {
+void add_exists(Commands& commands) {
   auto key = std::make_shared<std::string>();
-  CLI::App* command =
-      add_command(app, chosen, "exists", "print `version V bytes N` of a key; exit 1: no such key",
-                  [key](const Common& common) { return run(common, *key); });
-  command->add_option("KEY", *key, "the key")->required();
+  Command command =
+      commands.add("exists", "print `version V bytes N` of a key; exit 1: no such key",
+                   [key](const Common& common) { return run(common, *key); });
+  command.argument("KEY", *key, "the key");
 }
 
 }  // namespace copykv::tools

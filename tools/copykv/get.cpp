@@ -4,8 +4,6 @@
 
 #include <memory>
 
-#include <CLI/CLI.hpp>
-
 #include "tools/copykv/session.hpp"
 
 namespace copykv::tools {
@@ -30,14 +28,14 @@ Exit run(const Common& common, const Arguments& arguments) {
 
 }  // namespace
 
-void add_get(CLI::App& app, Chosen& chosen) {
+void add_get(Commands& commands) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command =
-      add_command(app, chosen, "get", "print the value of a key, byte for byte",
-                  [arguments](const Common& common) { return run(common, *arguments); });
-  command->add_option("KEY", arguments->key, "the key")->required();
-  command->add_flag("--newline", arguments->newline,
-                    "end with a newline, also when stdout is no terminal");
+  Command command =
+      commands.add("get", "print the value of a key, byte for byte",
+                   [arguments](const Common& common) { return run(common, *arguments); });
+  command.argument("KEY", arguments->key, "the key");
+  command.flag("--newline", arguments->newline,
+               "end with a newline, also when stdout is no terminal");
 }
 
 }  // namespace copykv::tools

@@ -4,7 +4,6 @@
 
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "tools/copykv/session.hpp"
@@ -44,12 +43,11 @@ Exit run(const Common& common, bool as_json) {
 
 }  // namespace
 
-void add_info(CLI::App& app, Chosen& chosen) {
+void add_info(Commands& commands) {
   auto as_json = std::make_shared<bool>(false);
-  CLI::App* command =
-      add_command(app, chosen, "info", "show what the daemon says about itself",
-                  [as_json](const Common& common) { return run(common, *as_json); });
-  command->add_flag("--json", *as_json, "as JSON");
+  Command command = commands.add("info", "show what the daemon says about itself",
+                                 [as_json](const Common& common) { return run(common, *as_json); });
+  command.flag("--json", *as_json, "as JSON");
 }
 
 }  // namespace copykv::tools

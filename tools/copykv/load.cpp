@@ -12,8 +12,6 @@
 #include <utility>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "base/clock.hpp"
 #include "base/units.hpp"
 #include "tools/copykv/json_lines.hpp"
@@ -135,13 +133,13 @@ Exit run(const Common& common, const Arguments& arguments) {
 
 }  // namespace
 
-void add_load(CLI::App& app, Chosen& chosen) {
+void add_load(Commands& commands) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = add_command(
-      app, chosen, "load", R"(store the records of a file: {"key": "...", "value": "..."} a line)",
-      [arguments](const Common& common) { return run(common, *arguments); });
-  command->add_option("FILE", arguments->file, "the file; - reads stdin")->required();
-  command->add_flag("--base64", arguments->base64, "keys and values are base64");
+  Command command =
+      commands.add("load", R"(store the records of a file: {"key": "...", "value": "..."} a line)",
+                   [arguments](const Common& common) { return run(common, *arguments); });
+  command.argument("FILE", arguments->file, "the file; - reads stdin");
+  command.flag("--base64", arguments->base64, "keys and values are base64");
 }
 
 }  // namespace copykv::tools

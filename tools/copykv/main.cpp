@@ -28,24 +28,24 @@ int run(int argc, const char* const* argv) {
   // At most one: behind the command, a key may be called as a command is.
   app.require_subcommand(0, 1);
 
-  Chosen chosen;
-  add_get(app, chosen);
-  add_put(app, chosen);
-  add_del(app, chosen);
-  add_exists(app, chosen);
-  add_add(app, chosen);
-  add_touch(app, chosen);
-  add_load(app, chosen);
-  add_dump(app, chosen);
-  add_stat(app, chosen);
-  add_top(app, chosen);
-  add_ping(app, chosen);
-  add_info(app, chosen);
-  add_doctor(app, chosen);
+  Commands commands(app);
+  add_get(commands);
+  add_put(commands);
+  add_del(commands);
+  add_exists(commands);
+  add_add(commands);
+  add_touch(commands);
+  add_load(commands);
+  add_dump(commands);
+  add_stat(commands);
+  add_top(commands);
+  add_ping(commands);
+  add_info(commands);
+  add_doctor(commands);
 
   if (const auto code = parse_command_line(app, argc, argv, {&settings})) return *code;
-  if (!chosen.run) throw Failed(Exit::usage, "no command given; see copykv --help");
-  return static_cast<int>(chosen.run(common));
+  if (!commands.chosen()) throw Failed(Exit::usage, "no command given; see copykv --help");
+  return static_cast<int>(commands.chosen()(common));
 }
 
 }  // namespace

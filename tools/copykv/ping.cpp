@@ -4,8 +4,6 @@
 
 #include <memory>
 
-#include <CLI/CLI.hpp>
-
 #include "base/clock.hpp"
 #include "base/histogram.hpp"
 #include "base/units.hpp"
@@ -15,7 +13,13 @@
 namespace copykv::tools {
 namespace {
 
+constexpr uint64_t kRoundTripsMax = 1'000'000'000;
+
 Exit run(const Common& common, uint64_t round_trips) {
+  if (round_trips == 0 || round_trips > kRoundTripsMax) {
+    throw Failed(Exit::usage,
+                 fmt::format("--count: '{}' is outside 1 to {}", round_trips, kRoundTripsMax));
+  }
   Client client = attach(common);
   const SystemClock clock;
   for (uint32_t daemon = 0; daemon < client.info().daemon_threads; ++daemon) {
@@ -42,13 +46,12 @@ Exit run(const Common& common, uint64_t round_trips) {
 
 }  // namespace
 
-void add_ping(CLI::App& app, Chosen& chosen) {
+void add_ping(Commands& commands) {
   auto round_trips = std::make_shared<uint64_t>(100);
-  CLI::App* command =
-      add_command(app, chosen, "ping", "measure round trips to the daemon: min, p50 and max",
-                  [round_trips](const Common& common) { return run(common, *round_trips); });
-  command->add_option("--count", *round_trips, "round trips to each daemon thread [100]")
-      ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000'000}));
+  Command command =
+      commands.add("ping", "measure round trips to the daemon: min, p50 and max",
+                   [round_trips](const Common& common) { return run(common, *round_trips); });
+  command.option("--count", *round_trips, "round trips to each daemon thread [100]");
 }
 
 }  // namespace copykv::tools

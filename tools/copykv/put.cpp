@@ -7,8 +7,6 @@
 #include <memory>
 #include <optional>
 
-#include <CLI/CLI.hpp>
-
 #include "tools/copykv/session.hpp"
 
 namespace copykv::tools {
@@ -68,21 +66,19 @@ Exit run(const Common& common, const Arguments& arguments) {
 
 }  // namespace
 
-void add_put(CLI::App& app, Chosen& chosen) {
+void add_put(Commands& commands) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command =
-      add_command(app, chosen, "put", "store a value",
-                  [arguments](const Common& common) { return run(common, *arguments); });
-  command->add_option("KEY", arguments->key, "the key")->required();
-  command->add_option("VALUE", arguments->value, "the value; - reads it from stdin")->required();
-  command->add_option("--ttl", arguments->ttl, "life from now (90s, 500ms); 0: for ever");
-  command->add_option("--flags", arguments->flags, "32-bit number stored with the value");
-  auto* absent = command->add_flag("--if-absent", arguments->if_absent, "only a new key");
-  auto* present = command->add_flag("--if-present", arguments->if_present, "only an existing key");
-  auto* version = command->add_option("--if-version", arguments->if_version,
-                                      "only over this version (see exists)");
-  absent->excludes(present)->excludes(version);
-  present->excludes(version);
+  Command command = commands.add("put", "store a value", [arguments](const Common& common) {
+    return run(common, *arguments);
+  });
+  command.argument("KEY", arguments->key, "the key");
+  command.argument("VALUE", arguments->value, "the value; - reads it from stdin");
+  command.option("--ttl", arguments->ttl, "life from now (90s, 500ms); 0: for ever");
+  command.option("--flags", arguments->flags, "32-bit number stored with the value");
+  command.flag("--if-absent", arguments->if_absent, "only a new key");
+  command.flag("--if-present", arguments->if_present, "only an existing key");
+  command.option("--if-version", arguments->if_version, "only over this version (see exists)");
+  command.only_one_of({"--if-absent", "--if-present", "--if-version"});
 }
 
 }  // namespace copykv::tools

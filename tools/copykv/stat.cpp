@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/units.hpp"
@@ -60,9 +59,7 @@ Exit run(const Common& common, bool as_json) {
   const RankHeader& header = *snapshot.header;
   const uint64_t now_ms = unix_ms();
   if (as_json) {
-    nlohmann::ordered_json document = to_json(snapshot, view.info(), now_ms);
-    document["job"] = common.job;
-    write_out(document.dump(2) + "\n");
+    write_out(to_json(snapshot, common.job, view.info(), now_ms).dump(2) + "\n");
   } else {
     const uint64_t up_ms = now_ms - std::min(header.started_unix_ms, now_ms);
     write_out(fmt::format("job {} rank {} of {}, pid {}, up {}\n", common.job, header.rank,
@@ -71,7 +68,7 @@ Exit run(const Common& common, bool as_json) {
     row("clients attached", format_count(header.clients_attached));
     row("attaches", fmt::format("{} ({} refused)", format_count(header.attaches),
                                 format_count(header.attaches_refused)));
-    row("clients died", format_count(header.clients_died));
+    row("clients gone", format_count(header.clients_died));
     row("bulk memory granted", round_bytes(header.bulk_bytes_granted));
     for (uint32_t daemon = 0; daemon < snapshot.daemons.size(); ++daemon) {
       print_daemon(snapshot.daemons[daemon], daemon);
@@ -83,12 +80,12 @@ Exit run(const Common& common, bool as_json) {
 
 }  // namespace
 
-void add_stat(CLI::App& app, Chosen& chosen) {
+void add_stat(Commands& commands) {
   auto as_json = std::make_shared<bool>(false);
-  CLI::App* command = add_command(
-      app, chosen, "stat", "show the counters since the daemon's start, also when it hangs",
-      [as_json](const Common& common) { return run(common, *as_json); });
-  command->add_flag("--json", *as_json, "as JSON");
+  Command command =
+      commands.add("stat", "show the counters since the daemon's start, also when it hangs",
+                   [as_json](const Common& common) { return run(common, *as_json); });
+  command.flag("--json", *as_json, "as JSON");
 }
 
 }  // namespace copykv::tools

@@ -6,8 +6,6 @@
 #include <memory>
 #include <utility>
 
-#include <CLI/CLI.hpp>
-
 #include "base/clock.hpp"
 #include "base/units.hpp"
 #include "tools/copykv/counters.hpp"
@@ -73,13 +71,13 @@ Exit run(const Common& common, const Arguments& arguments) {
 
 }  // namespace
 
-void add_top(CLI::App& app, Chosen& chosen) {
+void add_top(Commands& commands) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command =
-      add_command(app, chosen, "top", "watch the rank live; q leaves",
-                  [arguments](const Common& common) { return run(common, *arguments); });
-  command->add_option("--interval", arguments->interval, "time between two frames [1s]");
-  command->add_flag("--once", arguments->once, "print one frame and exit");
+  Command command =
+      commands.add("top", "watch the rank live; q leaves",
+                   [arguments](const Common& common) { return run(common, *arguments); });
+  command.option("--interval", arguments->interval, "time between two frames [1s]");
+  command.flag("--once", arguments->once, "print one frame and exit");
 }
 
 }  // namespace copykv::tools

@@ -2,8 +2,6 @@
 // copykv touch KEY TTL: replaces the expiry of a key.
 #include <memory>
 
-#include <CLI/CLI.hpp>
-
 #include "tools/copykv/session.hpp"
 
 namespace copykv::tools {
@@ -25,13 +23,13 @@ Exit run(const Common& common, const Arguments& arguments) {
 
 }  // namespace
 
-void add_touch(CLI::App& app, Chosen& chosen) {
+void add_touch(Commands& commands) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command =
-      add_command(app, chosen, "touch", "set how long a key lives from now",
-                  [arguments](const Common& common) { return run(common, *arguments); });
-  command->add_option("KEY", arguments->key, "the key")->required();
-  command->add_option("TTL", arguments->ttl, "90s, 500ms, ...; 0: for ever")->required();
+  Command command =
+      commands.add("touch", "set how long a key lives from now",
+                   [arguments](const Common& common) { return run(common, *arguments); });
+  command.argument("KEY", arguments->key, "the key");
+  command.argument("TTL", arguments->ttl, "90s, 500ms, ...; 0: for ever");
 }
 
 }  // namespace copykv::tools
