@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""benchkv from the outside, without a service (--backend null): exit codes, documents, signals.
+
+Usage: cli_test.py BENCHKV
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+BENCHKV = ""
+SHORT = ["--backend", "null", "--duration", "50ms", "--warmup", "0"]
+
+
+def run(*arguments):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("COPYKV_")}
+    return subprocess.run([BENCHKV, *arguments], capture_output=True, text=True, timeout=60,
+                          env=environment, check=False)
+
+
+def start(*arguments):
+    return subprocess.Popen([BENCHKV, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True)
+
+
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def await_load(*pids):
+    """Until each has used so much processor time that it must be in the middle of a run: what comes
+    before takes less than 0.4 s of it."""
+    deadline = time.monotonic() + 30
+    for pid in pids:
+        while True:
+            with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+                fields = file.read().rsplit(")", 1)[1].split()
+            if (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") > 0.7:
+                break
+            assert time.monotonic() < deadline, "the load never came"
+            time.sleep(0.02)
+
+
+class Documents(unittest.TestCase):
+    def test_stdout_holds_the_document_and_nothing_else(self):
+        ended = run(*SHORT, "--json", "-", "--runs", "2")
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        document = json.loads(ended.stdout)
+        self.assertEqual(document["schema"], 1)
+        self.assertEqual(len(document["runs"]), 2)
+        for measured in document["runs"]:
+            self.assertGreater(measured["operations"], 0)
+            self.assertEqual(measured["wrong_values"], 0)
+            self.assertEqual(measured["reads_verified"],
+                             measured["latency_ns"]["get_local"]["count"])
+            self.assertLess(measured["littles_law"]["residual"], 0.01)
+        self.assertEqual(document["config"]["duration"], 0.05)
+        self.assertEqual(document["config"]["runs"], 2)
+
+    def test_threads_and_processes_report_alike(self):
+        for flags in ([], ["--client-processes"]):
+            ended = run(*SHORT, "--client-threads", "3", "--json", "-", *flags)
+            self.assertEqual(ended.returncode, 0, ended.stderr)
+            measured = json.loads(ended.stdout)["runs"][0]
+            self.assertEqual(measured["clients_reporting"], 3)
+            self.assertEqual(measured["latency_ns"]["all"]["count"], measured["operations"])
+
+    def test_the_table_goes_to_stdout_and_quiet_silences_it(self):
+        self.assertIn("all", run(*SHORT).stdout)
+        quiet = run(*SHORT, "--quiet")
+        self.assertEqual((quiet.returncode, quiet.stdout, quiet.stderr), (0, "", ""))
+
+    def test_hgrm_is_written(self):
+        with tempfile.NamedTemporaryFile() as file:
+            self.assertEqual(run(*SHORT, "--quiet", "--hgrm", file.name).returncode, 0)
+            text = file.read().decode()
+        self.assertIn("TotalCount", text)
+        self.assertIn("#[Max", text)
+
+    def test_a_sweep_is_one_document_of_points(self):
+        with tempfile.NamedTemporaryFile() as file:
+            ended = run("sweep", *SHORT, "--queue-depth", "1,4", "--json", file.name)
+            self.assertEqual(ended.returncode, 0, ended.stderr)
+            document = json.load(file)
+            depths = [point["config"]["queue_depth"] for point in document["points"]]
+            self.assertEqual((document["schema"], depths), (1, [1, 4]))
+            self.assertEqual(run("compare", file.name, file.name).returncode, 0)
+
+    def test_compare_fails_when_a_figure_became_worse(self):
+        base = json.loads(run(*SHORT, "--json", "-").stdout)
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [os.path.join(folder, name) for name in ("base.json", "new.json")]
+            for path in paths:
+                with open(path, "w", encoding="utf-8") as file:
+                    json.dump(base, file)
+                base["runs"][0]["ops_per_second"] *= 0.9
+            self.assertEqual(run("compare", *paths, "--fail-over", "5%").returncode, 1)
+            self.assertEqual(run("compare", *paths, "--fail-over", "15%").returncode, 0)
+            self.assertEqual(run("compare", paths[0], "/nonexistent").returncode, 2)
+
+
+class ExitCodes(unittest.TestCase):
+    def test_a_missed_objective_is_named(self):
+        ended = run(*SHORT, "--slo", "all.p50<1s", "--slo", "get.p99<1ns")
+        self.assertEqual(ended.returncode, 99)
+        self.assertIn("get.p99<1ns missed", ended.stdout)
+        self.assertIn("all.p50<1s met", ended.stdout)
+
+    def test_usage_errors_are_one_line_and_code_2(self):
+        for arguments in (["report"], ["reproduce", "x"], ["model", "x"], ["plan"], ["dance"],
+                          ["--ranks", "2"], ["--preset", "ycsb-e"], ["--no-such"],
+                          ["sweep", *SHORT, "--queue-depth", "1,65"]):
+            ended = run(*arguments)
+            self.assertEqual((arguments, ended.returncode), (arguments, 2))
+            self.assertEqual(len(ended.stderr.strip().splitlines()), 1, ended.stderr)
+            self.assertEqual(ended.stdout, "")
+
+    def test_one_of_many_started_by_a_launcher_is_refused(self):
+        environment = dict(os.environ, OMPI_COMM_WORLD_SIZE="2")
+        ended = subprocess.run([BENCHKV, *SHORT], capture_output=True, env=environment, timeout=60,
+                               check=False)
+        self.assertEqual(ended.returncode, 2)
+
+    def test_a_file_that_cannot_be_written_fails_the_run(self):
+        self.assertEqual(run(*SHORT, "--json", "/nonexistent/x.json").returncode, 1)
+
+    def test_no_daemon_is_one_line_with_the_remedy(self):
+        with tempfile.TemporaryDirectory() as folder:
+            ended = run("--attach", "--runtime-dir", folder, "--job", "none", "--duration", "50ms")
+        self.assertEqual(ended.returncode, 1)
+        self.assertTrue(ended.stderr.startswith("benchkv: client 0: "), ended.stderr)
+
+
+class Signals(unittest.TestCase):
+    LONG = ["--backend", "null", "--duration", "30", "--warmup", "0", "--json", "-"]
+
+    def test_interrupt_reports_what_was_measured(self):
+        for flags in ([], ["--client-processes", "--client-threads", "2"],
+                      ["--arrival", "poisson", "--rate", "1000"]):
+            process = start(*self.LONG, *flags)
+            time.sleep(0.5)
+            await_load(*(children_of(process.pid) or [process.pid]))
+            process.send_signal(signal.SIGINT)
+            out, errors = process.communicate(timeout=20)
+            self.assertEqual(process.returncode, 130, errors)
+            document = json.loads(out)
+            self.assertTrue(document["interrupted"])
+            self.assertGreater(document["runs"][0]["operations"], 0)
+            self.assertLess(document["runs"][0]["seconds"], 15)
+
+    def test_a_killed_client_process_fails_the_run_and_is_named(self):
+        process = start(*self.LONG, "--client-processes", "--client-threads", "2")
+        time.sleep(0.5)
+        await_load(*children_of(process.pid))
+        os.kill(children_of(process.pid)[1], signal.SIGKILL)
+        out, errors = process.communicate(timeout=20)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("client 1 was killed by signal 9", errors)
+        self.assertEqual(json.loads(out)["runs"][0]["clients_reporting"], 1)
+
+    def test_clients_do_not_outlive_a_killed_benchkv(self):
+        process = start(*self.LONG, "--client-processes", "--client-threads", "2")
+        time.sleep(0.5)
+        clients = children_of(process.pid)
+        self.assertEqual(len(clients), 2)
+        process.kill()
+        process.communicate(timeout=20)
+        deadline = time.monotonic() + 5
+        while any(os.path.exists(f"/proc/{pid}") for pid in clients):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    BENCHKV = sys.argv.pop(1)
+    unittest.main(verbosity=2)
