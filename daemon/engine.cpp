@@ -162,7 +162,7 @@ void Engine::on_answer(const Ticket& ticket, const RemoteAnswer& remote) noexcep
   answer(lane, ticket, status, placement, value_bytes, remote.user_flags, remote.version);
   light_fence(lane.fence_free);  // [D]
   wake_client(lane);
-  if (lane.place == Lane::Place::full && (lane.remote_slots >> lane.next_slot & 1) == 0) {
+  if (lane.place == Lane::Place::full && !lane.next_in_flight()) {
     to_ground(lane);
   }
 }

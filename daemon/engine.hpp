@@ -27,6 +27,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -90,10 +91,22 @@ class Engine final : private AnswerSink {
   void take_from(Lane& lane) noexcept;
   void look_at_parked_lane() noexcept;
   uint32_t run_group() noexcept;
+  Pending* run_one(Pending* pending, const Pending* end, uint32_t& done) noexcept;
   void refuse_sequence(Lane& lane, uint32_t seq) noexcept;
   void to_ground(Lane& lane) noexcept;
-  void wake_clients(uint32_t group) noexcept;
+  void wake_clients(std::span<const Pending> group) noexcept;
   void wake_client(Lane& lane) noexcept;
+
+  [[nodiscard]] uint32_t owner_of(uint64_t hash) const noexcept {
+    return peek(rank_.partition_owner[partition_of(hash)]);
+  }
+
+  /// A plain get of a key that belongs elsewhere takes the general path.
+  void note_owner(Pending& pending) const noexcept {
+    pending.plain_get = alone_ || owner_of(pending.key.hash) == options_.daemon;
+    if (!pending.plain_get) [[unlikely]]
+      pending.widen();
+  }
 
   // execute.cpp
   enum class Progress : uint8_t {

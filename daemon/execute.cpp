@@ -25,8 +25,8 @@ Engine::Progress Engine::execute(Pending& p) noexcept {
   count<uint64_t>(block_.by_op[p.op & 15], 1);
   if (p.status != Status::ok) [[unlikely]]
     return refuse(p, p.status);
-  if (p.key_bytes > 0 && !alone_) {
-    const uint32_t owner = peek(rank_.partition_owner[partition_of(p.key.hash)]);
+  if (p.key.bytes > 0 && !alone_) {
+    const uint32_t owner = owner_of(p.key.hash);
     if (owner != options_.daemon) {
       return owner < options_.daemon_count ? refuse(p, Status::wrong_owner) : call_remote(p, owner);
     }
@@ -58,11 +58,11 @@ Engine::Progress Engine::execute_get(const Pending& p) noexcept {
   Placement placement = Placement::line;
   if (found.value_bytes <= kResponseLineDataBytes) [[likely]] {
     if (found.status == Status::ok) {
-      copy_to_shared(lane.slots[p.slot].response.data, found.value, found.value_bytes);
+      copy_to_shared(p.slot->response.data, found.value, found.value_bytes);
     }
   } else if (found.value_bytes <= kInlineValueBytes) {
     placement = Placement::page;  // a page is never smaller
-    copy_to_shared(lane.payload_of(p.slot), found.value, found.value_bytes);
+    copy_to_shared(lane.payload_of(p.slot_index()), found.value, found.value_bytes);
   } else {
     return begin_large_get(p, found);
   }
@@ -80,7 +80,7 @@ Engine::Progress Engine::execute_put(const Pending& p) noexcept {
 Engine::Progress Engine::execute_keys(const Pending& p) noexcept {
   Lane& lane = *p.lane;
   const bool in_bulk = p.placement == static_cast<uint8_t>(Placement::bulk);
-  std::byte* const memory = in_bulk ? p.memory : lane.payload_of(p.slot);
+  std::byte* const memory = in_bulk ? p.memory : lane.payload_of(p.slot_index());
   const uint64_t room_bytes =
       in_bulk ? std::min(p.room_bytes, kKeysPageBytesMax) : lane.setup.slot_payload_bytes;
   const KeysPage page = store_.keys(p.argument, {memory, room_bytes});
@@ -95,7 +95,7 @@ Engine::Progress Engine::call_remote(const Pending& p, uint32_t owner) noexcept 
   switch (network_.call(owner, p)) {
     case Network::Sent::accepted:
       ++p.lane->remote_in_flight;
-      p.lane->remote_slots |= uint64_t{1} << p.slot;
+      p.lane->remote_slots |= uint64_t{1} << p.slot_index();
       count<uint64_t>(block_.remote_calls, 1);
       return Progress::answered;
     case Network::Sent::full:
@@ -110,7 +110,7 @@ Engine::Progress Engine::finish(const Pending& p, const StoreAnswer& with) noexc
   if (with.retry) [[unlikely]]
     return Progress::again;
   if (p.op == static_cast<uint8_t>(Op::add)) {
-    poke(p.lane->slots[p.slot].response.data[0], static_cast<uint64_t>(with.number));
+    poke(p.slot->response.data[0], static_cast<uint64_t>(with.number));
   }
   answer(*p.lane, p.ticket(), with.status, Placement::line, with.value_bytes, with.user_flags,
          with.version);

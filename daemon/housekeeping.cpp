@@ -27,8 +27,8 @@ void Engine::park_silent_lanes() noexcept {
   for (uint32_t check = 0; check < checks; ++check) {
     if (park_cursor_ >= ground_count_) park_cursor_ = 0;
     Lane& lane = *ground_[park_cursor_];
-    if (lane.requests != lane.requests_at_check) {
-      lane.requests_at_check = lane.requests;
+    if (lane.position() != lane.position_at_check) {
+      lane.position_at_check = lane.position();
       lane.silent_checks = 0;
     } else if (++lane.silent_checks >= kSilentChecksBeforeParking && ground_count_ > 1) {
       lane.place = Lane::Place::parked;

@@ -1,10 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ground queue: looking at lanes, taking requests off them, and running them in groups.
+#include <algorithm>
+#include <span>
+
 #include "base/assert.hpp"
 #include "daemon/engine.hpp"
 #include "shm/wake.hpp"
 
 namespace copykv {
+namespace {
+
+/// Serves a get of a plain item whose value fits the line; false: nothing was done. The value's
+/// last word is copied whole: items are padded, and the client looks at value_bytes.
+[[nodiscard]] inline bool answer_plain_get(const Store& store, const Pending& p) noexcept {
+  const Item* item = store.get_plain(p.key, p.probe);
+  if (item == nullptr || item->value_bytes > kResponseLineDataBytes) return false;
+  ResponseLine& line = p.slot->response;
+  const auto* value =
+      reinterpret_cast<const uint64_t*>(item->at(sizeof(Item) + round_up_8(p.key.bytes)));
+  if (item->value_bytes > 0) poke(line.data[0], value[0]);
+  for (uint32_t word = 1; word * 8 < item->value_bytes; ++word) poke(line.data[word], value[word]);
+  poke(line.value_bytes, item->value_bytes);
+  poke(line.user_flags, 0U);
+  poke(line.version, item->version);
+  publish(line.head, response_head(p.seq, Status::ok, Placement::line));  // [B]
+  return true;
+}
+
+}  // namespace
 
 void Engine::to_ground(Lane& lane) noexcept {
   lane.place = Lane::Place::ground;
@@ -25,7 +48,7 @@ uint32_t Engine::scan_ground_queue() noexcept {
       take_from(lane);
     } else if (seen + 1 != lane.seq) [[unlikely]] {
       refuse_sequence(lane, seen);
-    } else if ((lane.remote_slots >> lane.next_slot & 1) != 0) [[unlikely]] {
+    } else if (lane.next_in_flight()) [[unlikely]] {
       lane.place = Lane::Place::full;
       dropped_ = true;
     }
@@ -46,66 +69,87 @@ uint32_t Engine::scan_ground_queue() noexcept {
 
 /// Takes requests in ring order while there are any, up to the end of the group.
 void Engine::take_from(Lane& lane) noexcept {
-  const uint32_t slots_max = lane.depth;
-  for (uint32_t taken = 0; taken < slots_max && group_count_ < kGroupMax; ++taken) {
-    const uint64_t head = observe(lane.slots[lane.next_slot].request.head);  // [A]
-    if (head_seq(head) != lane.seq) return;
-    if ((lane.remote_slots >> lane.next_slot & 1) != 0) [[unlikely]]
-      return;  // not answered yet
-    Pending& pending = group_[group_count_];
-    read_request(lane, head, limits_, key_rooms_[group_count_].bytes, pending);
-    if (pending.status == Status::ok) store_.prefetch(pending.key.hash);
-    ++group_count_;
+  Pending* pending = &group_[group_count_];
+  const Pending* const end = pending + std::min(lane.depth, kGroupMax - group_count_);
+  for (; pending != end; ++pending) {
+    Slot& slot = lane.slots[lane.next_slot];
+    const uint64_t head = observe(slot.request.head);  // [A]
+    if (lane.next_in_flight()) break;
+    if (head == plain_get_of_8(lane.seq)) [[likely]] {
+      read_plain_get(lane, lane.seq, 8, slot, *pending);
+      note_owner(*pending);
+    } else if (head_seq(head) != lane.seq) {
+      break;
+    } else if (is_plain_get(head)) {
+      read_plain_get(lane, lane.seq, static_cast<uint32_t>(head >> 48), slot, *pending);
+      note_owner(*pending);
+    } else {
+      const auto index = static_cast<size_t>(pending - group_.data());
+      read_request(lane, head, limits_, key_rooms_[index].bytes, *pending);
+    }
+    store_.locate(pending->probe, pending->key.hash);
     lane.advance();
-    prefetch(&lane.slots[lane.next_slot].request);
   }
+  group_count_ = static_cast<uint32_t>(pending - group_.data());
 }
 
 uint32_t Engine::run_group() noexcept {
-  const uint32_t group = group_count_;
+  const std::span<Pending> group(group_.data(), group_count_);
   group_count_ = 0;
-  for (uint32_t index = 0; index < group; ++index) {
-    if (group_[index].status != Status::ok) continue;
-    group_[index].probe = store_.probe(group_[index].key.hash);
-  }
+  for (Pending& pending : group) store_.look(pending.probe, pending.key.hash);
   uint32_t done = 0;
-  for (uint32_t index = 0; index < group; ++index) {
-    Pending& pending = group_[index];
-    const Progress progress = execute(pending);
-    if (progress == Progress::answered) [[likely]] {
-      ++done;
-      continue;
-    }
-    // The lane stops here: what else was taken from it goes back and is looked at again.
-    Lane& lane = *pending.lane;
-    uint32_t rest = index + 1;
-    while (rest < group && group_[rest].lane == &lane) ++rest;
-    if (progress == Progress::again) {
-      count<uint64_t>(block_.deferred, 1);
-      lane.rewind_to(pending.slot, pending.seq);
+  uint32_t plain_gets = 0;
+  const Pending* const end = group.data() + group.size();
+  for (Pending* pending = group.data(); pending != end;) {
+    if (pending->plain_get && answer_plain_get(store_, *pending)) [[likely]] {
+      ++plain_gets;
+      ++pending;
     } else {
-      ++done;
-      if (rest > index + 1) lane.rewind_to(group_[index + 1].slot, group_[index + 1].seq);
+      pending = run_one(pending, end, done);
     }
-    index = rest - 1;
   }
+  done += plain_gets;
   count<uint64_t>(block_.groups, 1);
   count<uint64_t>(block_.requests, done);
+  count<uint64_t>(block_.by_op[static_cast<uint8_t>(Op::get)], plain_gets);
+  count<uint64_t>(block_.by_status[static_cast<uint8_t>(Status::ok)], plain_gets);
   wake_clients(group);
   return done;
 }
 
+/// Executes one request and returns the next to execute. Where its lane stops, the lane's other
+/// requests go back to be looked at again.
+Pending* Engine::run_one(Pending* pending, const Pending* end, uint32_t& done) noexcept {
+  if (pending->plain_get) pending->widen();
+  Lane& lane = *pending->lane;
+  Pending* next = pending + 1;
+  const Progress progress = execute(*pending);
+  if (progress != Progress::again) ++done;
+  if (progress == Progress::answered) [[likely]]
+    return next;
+  if (progress == Progress::again) {
+    count<uint64_t>(block_.deferred, 1);
+    lane.rewind_to(pending->slot_index(), pending->seq);
+  } else if (next != end && next->lane == &lane) {
+    lane.rewind_to(next->slot_index(), next->seq);
+  }
+  while (next != end && next->lane == &lane) ++next;
+  return next;
+}
+
 /// Wakes each client of the group that has announced its sleep; usually none.
-void Engine::wake_clients(uint32_t group) noexcept {
-  bool fence_free = true;
-  for (uint32_t index = 0; index < group; ++index) fence_free &= group_[index].lane->fence_free;
-  light_fence(fence_free);  // [D]
+void Engine::wake_clients(std::span<const Pending> group) noexcept {
+  if (group.front().lane == group.back().lane) {  // a lane's requests stand together
+    light_fence(group.front().lane->fence_free);  // [D]
+    wake_client(*group.front().lane);
+    return;
+  }
   const Lane* last = nullptr;
-  for (uint32_t index = 0; index < group; ++index) {
-    Lane* lane = group_[index].lane;
-    if (lane == last) continue;
-    last = lane;
-    wake_client(*lane);
+  for (const Pending& pending : group) {
+    if (pending.lane == last) continue;
+    last = pending.lane;
+    light_fence(pending.lane->fence_free);  // [D]
+    wake_client(*pending.lane);
   }
 }
 

@@ -51,8 +51,7 @@ struct alignas(2 * kCacheLineBytes) Lane {
   Place place = Place::none;
   bool fence_free = false;
 
-  uint32_t requests = 0;  ///< modulo 2^32; compared with itself to notice silence
-  uint32_t requests_at_check = 0;
+  uint64_t position_at_check = 0;  ///< compared with position() to notice silence
   uint32_t silent_checks = 0;
   uint32_t refused_seq = 0;       ///< last out-of-order sequence that was answered
   uint32_t remote_in_flight = 0;  ///< tickets out at other ranks
@@ -79,16 +78,21 @@ struct alignas(2 * kCacheLineBytes) Lane {
 
   /// Moves on to the next slot in ring order.
   void advance() noexcept {
-    ++requests;
     if (++next_slot == depth) {
       next_slot = 0;
       ++seq;
     }
   }
+  /// Grows with each request taken.
+  [[nodiscard]] uint64_t position() const noexcept { return uint64_t{seq} << 32 | next_slot; }
   /// Takes back everything from `slot` (taken with `its_seq`) on: it will be looked at again.
   void rewind_to(uint32_t slot, uint32_t its_seq) noexcept {
     next_slot = slot;
     seq = its_seq;
+  }
+  /// The next slot's request is still under way at another rank: nothing new can be there.
+  [[nodiscard]] bool next_in_flight() const noexcept {
+    return remote_slots != 0 && (remote_slots >> next_slot & 1) != 0;
   }
   /// Whether the next slot holds a new request (acquire: [A] in shm/slot.hpp).
   [[nodiscard]] bool has_request() const noexcept {

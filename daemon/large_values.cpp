@@ -26,7 +26,7 @@ void Engine::make_busy(const Pending& p, std::byte* memory, Placement placement)
 
 Engine::Progress Engine::begin_large_get(const Pending& p, const StoreAnswer& found) noexcept {
   Lane& lane = *p.lane;
-  std::byte* memory = lane.payload_of(p.slot);
+  std::byte* memory = lane.payload_of(p.slot_index());
   Placement placement = Placement::page;
   if (found.value_bytes > lane.setup.slot_payload_bytes) {
     if (found.value_bytes > p.room_bytes) {  // 0 when the request named no room

@@ -16,13 +16,13 @@ namespace {
   const bool is_put = p.op == static_cast<uint8_t>(Op::put);
   if (!is_put && p.condition != 0) return Status::bad_request;
   if (has_key(p.op)) {
-    if (p.key_bytes == 0 || p.key_bytes > kKeyBytesMax) return Status::invalid_key;
-  } else if (p.key_bytes != 0) {
+    if (p.key.bytes == 0 || p.key.bytes > kKeyBytesMax) return Status::invalid_key;
+  } else if (p.key.bytes != 0) {
     return Status::bad_request;
   }
   const uint64_t value_bytes = is_put ? p.value_bytes : 0;
   if (value_bytes > limits.value_bytes_max) return Status::value_too_large;
-  const uint64_t needed = round_up_8(p.key_bytes) + value_bytes;
+  const uint64_t needed = round_up_8(p.key.bytes) + value_bytes;
   switch (static_cast<Placement>(p.placement)) {
     case Placement::line:
       return needed <= kRequestLineDataBytes ? Status::ok : Status::bad_request;
@@ -60,43 +60,41 @@ void read_request(Lane& lane, uint64_t head, const RequestLimits& limits, std::b
   const RequestHead parts = RequestHead::unpack(head);
   const RequestLine& line = lane.slots[lane.next_slot].request;
   p.lane = &lane;
-  p.slot = lane.next_slot;
+  p.slot = &lane.slots[lane.next_slot];
   p.seq = parts.seq;
   p.op = parts.op;
   p.placement = parts.mode & 3;
   p.condition = (parts.mode >> 2) & 3;
-  p.key_bytes = parts.key_bytes;
+  p.key = {p.line_key, parts.key_bytes, 0};
   p.room_bytes = 0;
   p.memory = nullptr;
-  if (parts.op != static_cast<uint8_t>(Op::get)) {
-    p.value_bytes = peek(line.value_bytes);
-    p.user_flags = peek(line.user_flags);
-    p.argument = peek(line.argument);
-    p.ttl_ms = peek(line.ttl_ms);
-  }
+  p.plain_get = false;
+  p.value_bytes = peek(line.value_bytes);
+  p.user_flags = peek(line.user_flags);
+  p.argument = peek(line.argument);
+  p.ttl_ms = peek(line.ttl_ms);
   p.status = check_shape(p, parts.mode, lane, limits);
   if (p.status != Status::ok) [[unlikely]]
     return;
 
   if (p.placement == static_cast<uint8_t>(Placement::line)) {
-    copy_from_shared(p.line_key, line.data, round_up_8(p.key_bytes));
-    p.key = {p.line_key, p.key_bytes, 0};
+    copy_from_shared(p.line_key, line.data, round_up_8(p.key.bytes));
     if (p.op == static_cast<uint8_t>(Op::put)) {
       p.memory = reinterpret_cast<std::byte*>(
-          const_cast<uint64_t*>(line.data + round_up_8(p.key_bytes) / 8));
+          const_cast<uint64_t*>(line.data + round_up_8(p.key.bytes) / 8));
     }
   } else {
-    std::byte* page = lane.payload_of(p.slot);
-    copy_from_shared(key_room, page, round_up_8(p.key_bytes));
-    p.key = {key_room, p.key_bytes, 0};
-    p.memory = page + round_up_8(p.key_bytes);
+    std::byte* page = lane.payload_of(p.slot_index());
+    copy_from_shared(key_room, page, round_up_8(p.key.bytes));
+    p.key.data = key_room;
+    p.memory = page + round_up_8(p.key.bytes);
     if (p.placement == static_cast<uint8_t>(Placement::bulk)) {
       p.status = read_room(line, lane, p);
       if (p.status != Status::ok) return;
     }
   }
-  if (p.key_bytes > 0) {
-    p.key.hash = hash_key({static_cast<const char*>(p.key.data), p.key_bytes});
+  if (p.key.bytes > 0) {
+    p.key.hash = hash_key({static_cast<const char*>(p.key.data), p.key.bytes});
   }
 }
 

@@ -2,7 +2,7 @@
 // One shard: applies operations to the keys that one daemon thread owns.
 //
 //   store.begin_turn(now_ms);                      // once per turn
-//   Probe probe = store.locate(key.hash);          // a group: first all buckets,
+//   store.locate(probe, key.hash);                 // a group: first all buckets,
 //   store.look(probe, key.hash);                   // then all candidate items,
 //   StoreAnswer answer = store.get(key, probe);    // then each operation
 //
@@ -92,11 +92,10 @@ class Store {
 
   // ---- the three steps of a lookup (shm/fast_map.hpp), so that a group shares its cache misses
 
-  [[nodiscard]] Probe locate(uint64_t hash) const noexcept { return map_.locate(hash); }
+  void locate(Probe& probe, uint64_t hash) const noexcept { map_.locate(probe, hash); }
   /// Before any operation since locate.
   void look(Probe& probe, uint64_t hash) const noexcept { map_.look(probe, hash); }
   [[nodiscard]] Probe probe(uint64_t hash) const noexcept { return map_.probe(hash); }
-  void prefetch(uint64_t hash) const noexcept { (void)map_.locate(hash); }
 
   // ---- operations. The probe must be of key.hash; it may be older than other operations.
 
@@ -108,6 +107,15 @@ class Store {
     if (item.extended()) [[unlikely]]
       return get_extended(key);
     return {.value_bytes = item.value_bytes, .version = item.version, .value = found.value};
+  }
+  /// The item if it is there and plain (Item::is_plain); its value follows the key. nullptr says
+  /// nothing: ask get.
+  [[nodiscard]] const Item* get_plain(const ItemKey& key, const Probe& probe) const noexcept {
+    const Item* item = probe.item;
+    if (probe.mutations != map_.mutations() || item == nullptr || !item->is_plain(key)) {
+      return nullptr;
+    }
+    return item;
   }
   /// As get, without `value`.
   [[nodiscard]] StoreAnswer exists(const ItemKey& key, const Probe& probe) noexcept;

@@ -148,16 +148,17 @@ class FastMap {
   FastMap(Region& index, Arena& arena, const FastMapOptions& options = {});
 
   /// Step 1 of a lookup: prefetches the bucket.
-  [[nodiscard]] Probe locate(uint64_t hash) const noexcept {
-    Bucket& primary = bucket(bucket_index(hash));
-    prefetch(&primary);
-    return {mutations_, &primary, nullptr, 0};
+  void locate(Probe& probe, uint64_t hash) const noexcept {
+    probe.mutations = mutations_;
+    probe.bucket = &bucket(bucket_index(hash));
+    prefetch(probe.bucket);
   }
   /// Step 2: compares the tags and prefetches what comes next, an item or the overflow bucket.
   /// Nothing has mutated since locate.
   void look(Probe& probe, uint64_t hash) const noexcept {
     probe.matches = probe.bucket->match(tag_of(hash));
-    if (probe.matches != 0) {
+    probe.item = nullptr;
+    if (probe.matches != 0) [[likely]] {
       probe.item = item_at(*probe.bucket, probe.matches);
       prefetch(probe.item);
       prefetch(probe.item->at(31));  // most items of 32 B and more stand in two lines

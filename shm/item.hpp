@@ -161,6 +161,22 @@ struct Item {
     return difference << (64 - 8 * left) == 0 ? mine + 8 : nullptr;
   }
 
+  /// Whether the key is `wanted` and nothing stands between header and key: no flags, no expiry, a
+  /// short key, a small value.
+  [[nodiscard]] bool is_plain(const ItemKey& wanted) const noexcept {
+    uint32_t shape;
+    std::memcpy(&shape, &key_bytes, 4);
+    if (shape != wanted.bytes) return false;
+    const std::byte* mine = at(16);
+    const auto* theirs = static_cast<const std::byte*>(wanted.data);
+    if (shape == 8) return load_word(mine) == load_word(theirs);  // the usual key, and no shifts
+    uint32_t left = shape;
+    for (; left > 8; left -= 8, mine += 8, theirs += 8) {
+      if (load_word(mine) != load_word(theirs)) return false;
+    }
+    return (load_word(mine) ^ load_word(theirs)) << (64 - 8 * left) == 0;
+  }
+
  private:
   [[nodiscard]] static uint64_t load_word(const std::byte* from) noexcept {
     uint64_t word;

@@ -9,10 +9,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <optional>
 
 #include "base/units.hpp"
 
@@ -21,6 +19,9 @@
 #endif
 #ifndef MFD_HUGE_2MB
 #define MFD_HUGE_2MB (21U << 26)
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
 #endif
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010
@@ -34,7 +35,8 @@ constexpr uint64_t kArenaAheadBytesMax = uint64_t{64} << 20;
 constexpr uint64_t kIndexAheadBytesMax = uint64_t{4} << 20;
 constexpr uint64_t kIndexShare = 16;
 constexpr uint64_t kSmallPageBytes = 4096;
-constexpr int kPreferredNode = 1;  // MPOL_PREFERRED; numaif.h belongs to libnuma
+constexpr uint32_t kCollapseFailuresMax = 16;  // a machine that is that fragmented will not mend
+constexpr int kPreferredNode = 1;              // MPOL_PREFERRED; numaif.h belongs to libnuma
 
 constexpr uint64_t round_down(uint64_t bytes, uint64_t step) {
   return bytes / step * step;
@@ -47,31 +49,15 @@ std::string reason(int error) {
   return std::strerror(error);
 }
 
-std::optional<std::string> first_line(const char* path) {
-  std::ifstream file(path);
-  std::string line;
-  if (!std::getline(file, line)) return std::nullopt;
-  return line;
-}
-
 uint64_t free_huge_pages() {
-  const auto line = first_line("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
-  return line ? std::strtoull(line->c_str(), nullptr, 10) : 0;
-}
-
-/// "never" out of "always within_size advise [never] deny force".
-std::string transparent_policy() {
-  const auto line = first_line("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
-  if (!line) return "absent";
-  const size_t open = line->find('[');
-  const size_t close = line->find(']');
-  if (open == std::string::npos || close == std::string::npos) return *line;
-  return line->substr(open + 1, close - open - 1);
+  std::ifstream file("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
+  uint64_t pages = 0;
+  return file >> pages ? pages : 0;
 }
 
 struct File {
   Fd fd;
-  std::string note;
+  std::string why_not_hugetlb;  ///< empty: it is
 };
 
 /// An empty file of the best kind of pages that `wanted` allows.
@@ -85,7 +71,7 @@ Outcome<File> open_file(HugePages wanted, uint64_t budget_bytes) {
     if (free >= needed) {
       Fd fd(memfd_create("copykv-store",
                          MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_HUGE_2MB));
-      if (fd) return File{std::move(fd), "2 MiB pages (hugetlb)"};
+      if (fd) return File{std::move(fd), ""};
       why = fmt::format("memfd_create with hugetlb: {}", reason(errno));
     }
     if (wanted == HugePages::require) {
@@ -95,21 +81,6 @@ Outcome<File> open_file(HugePages wanted, uint64_t budget_bytes) {
   Fd fd(memfd_create("copykv-store", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd) return Failure{fmt::format("memfd_create for the store: {}", reason(errno))};
   return File{std::move(fd), why};
-}
-
-/// Asks for transparent huge pages; says what the pages of an ordinary memfd will be.
-std::string advise_huge(std::byte* base, uint64_t bytes, const std::string& why_not_hugetlb) {
-  const std::string policy = transparent_policy();
-  const bool advised = madvise(base, bytes, MADV_HUGEPAGE) == 0;
-  if (advised && (policy == "advise" || policy == "always" || policy == "within_size")) {
-    return fmt::format(
-        "2 MiB pages where the kernel finds them (transparent, shmem_enabled is {}); {}", policy,
-        why_not_hugetlb);
-  }
-  return fmt::format(
-      "4 KiB pages: {}, or set /sys/kernel/mm/transparent_hugepage/shmem_enabled to advise (it is "
-      "{})",
-      why_not_hugetlb, policy);
 }
 
 Outcome<void> prefer_node(std::byte* base, uint64_t bytes, int node) {
@@ -179,13 +150,9 @@ Outcome<std::unique_ptr<StoreMemory>> StoreMemory::create(const StoreMemoryOptio
   Outcome<File> file = open_file(options.huge_pages, *budget);
   if (!file) return Failure{file.error};
   memory->fd_ = std::move(file->fd);
+  memory->huge_pages_ = options.huge_pages;
+  memory->why_not_hugetlb_ = std::move(file->why_not_hugetlb);
   if (Outcome<void> mapped = memory->map(); !mapped) return Failure{mapped.error};
-  memory->page_note_ = std::move(file->note);
-  if (options.huge_pages == HugePages::off) {
-    memory->page_note_ = "4 KiB pages (as asked)";
-  } else if (memory->page_note_ != "2 MiB pages (hugetlb)") {
-    memory->page_note_ = advise_huge(memory->base_, memory->file_bytes(), memory->page_note_);
-  }
   if (options.numa_node >= 0) {
     Outcome<void> bound = prefer_node(memory->base_, memory->file_bytes(), options.numa_node);
     if (!bound) return Failure{bound.error};
@@ -214,6 +181,7 @@ Outcome<void> StoreMemory::map() {
   }
   // A dump of the store would be the size of the data.
   (void)madvise(base_, file_bytes(), MADV_DONTDUMP);
+  if (huge_pages_ != HugePages::off) (void)madvise(base_, file_bytes(), MADV_HUGEPAGE);
   index_.base = base_ + index_file_offset();
   arena_.base = base_ + arena_file_offset();
   index_.virtual_bytes = arena_.virtual_bytes = budget_bytes_;
@@ -221,7 +189,7 @@ Outcome<void> StoreMemory::map() {
 }
 
 StoreMemory::~StoreMemory() {
-  if (base_ != nullptr) munmap(base_, file_bytes());
+  if (reserved_ != MAP_FAILED) munmap(reserved_, reserved_bytes_);
 }
 
 uint64_t StoreMemory::populated_bytes() const noexcept {
@@ -261,8 +229,34 @@ bool StoreMemory::populate_ahead() noexcept {
   return grown && wants_populating();
 }
 
+/// Asks for the step as one huge page. MADV_COLLAPSE gives one whatever shmem_enabled says; it
+/// wants one small page to begin with.
+void StoreMemory::collapse(std::byte* step) noexcept {
+  if (huge_pages_ != HugePages::attempt || why_not_hugetlb_.empty()) return;
+  ++steps_;
+  if (collapse_failures_ >= kCollapseFailuresMax) return;
+  if (madvise(step, kSmallPageBytes, MADV_POPULATE_WRITE) == 0 &&
+      madvise(step, kPopulateStepBytes, MADV_COLLAPSE) == 0) {
+    ++collapsed_steps_;
+    return;
+  }
+  ++collapse_failures_;
+  collapse_errno_ = errno;
+}
+
+std::string StoreMemory::page_note() const {
+  if (huge_pages_ == HugePages::off) return "4 KiB pages (as asked)";
+  if (why_not_hugetlb_.empty()) return "2 MiB pages (hugetlb)";
+  const std::string note = fmt::format("transparent 2 MiB pages for {} of {} MiB populated; {}",
+                                       2 * collapsed_steps_, 2 * steps_, why_not_hugetlb_);
+  if (collapse_failures_ == 0) return note;
+  return fmt::format("{}; MADV_COLLAPSE: {} (needs Linux 6.1 and unfragmented memory)", note,
+                     reason(collapse_errno_));
+}
+
 bool StoreMemory::grow(Region& region) noexcept {
   const uint64_t populated = peek(region.populated_bytes);
+  collapse(region.base + populated);
   const uint64_t file_offset =
       populated + (&region == &index_ ? index_file_offset() : arena_file_offset());
   populate_errno_ = populate(fd_.get(), file_offset, region.base + populated, kPopulateStepBytes);

@@ -32,7 +32,7 @@ inline constexpr uint64_t kStoreBudgetBytesMax = uint64_t{256} << 30;  ///< 35-b
 
 enum class HugePages : uint8_t {
   off,      ///< 4 KiB pages
-  attempt,  ///< hugetlb pool, else transparent huge pages, else 4 KiB; page_note() says which, why
+  attempt,  ///< hugetlb pool, else transparent, else 4 KiB; page_note() says which and why
   require,  ///< hugetlb pool or an error
 };
 
@@ -71,8 +71,8 @@ class StoreMemory {
   [[nodiscard]] uint64_t arena_file_offset() const noexcept { return budget_bytes_; }
   [[nodiscard]] uint64_t budget_bytes() const noexcept { return budget_bytes_; }
   [[nodiscard]] uint64_t populated_bytes() const noexcept;
-  /// What pages were got and why, e.g. "2 MiB pages (hugetlb)".
-  [[nodiscard]] const std::string& page_note() const noexcept { return page_note_; }
+  /// What pages were got so far, and why not better ones. For the control thread.
+  [[nodiscard]] std::string page_note() const;
   /// Empty, or why populating stopped before the budget was reached.
   [[nodiscard]] std::string populate_error() const;
 
@@ -82,15 +82,25 @@ class StoreMemory {
   [[nodiscard]] uint64_t cap_of(const Region& region) const noexcept;
   [[nodiscard]] uint64_t goal_of(const Region& region) const noexcept;
   [[nodiscard]] bool grow(Region& region) noexcept;
+  void collapse(std::byte* step) noexcept;
 
   Fd fd_;
+  void* reserved_ = reinterpret_cast<void*>(-1);  ///< MAP_FAILED
+  uint64_t reserved_bytes_ = 0;
   std::byte* base_ = nullptr;
   uint64_t budget_bytes_ = 0;
   uint64_t index_reserve_bytes_ = 0;
   uint64_t index_ahead_bytes_ = 0;
   uint64_t arena_ahead_bytes_ = 0;
   int populate_errno_ = 0;
-  std::string page_note_;
+
+  HugePages huge_pages_ = HugePages::off;
+  std::string why_not_hugetlb_;  ///< empty: it is hugetlb
+  uint64_t steps_ = 0;           ///< populated when a huge page was wanted
+  uint64_t collapsed_steps_ = 0;
+  uint32_t collapse_failures_ = 0;
+  int collapse_errno_ = 0;
+
   Region index_;
   Region arena_;
 };

@@ -3,7 +3,7 @@
 // a growth run that prints memory and time.
 //
 //   store_cost get | get-group | put | put-new | put-split ENTRIES
-//   store_cost grow ITEMS [KEY_BYTES VALUE_BYTES]
+//   store_cost grow ITEMS [KEY_BYTES VALUE_BYTES [1: huge pages]]
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -69,7 +69,7 @@ extern "C" __attribute__((noinline)) uint64_t measured_get_group(Store& store,
   for (uint32_t first = 0; first < kOperations; first += kGroup) {
     const ItemKey* group = keys + first;
     Probe probes[kGroup];
-    for (uint32_t i = 0; i < kGroup; ++i) probes[i] = store.locate(group[i].hash);
+    for (uint32_t i = 0; i < kGroup; ++i) store.locate(probes[i], group[i].hash);
     for (uint32_t i = 0; i < kGroup; ++i) store.look(probes[i], group[i].hash);
     for (uint32_t i = 0; i < kGroup; ++i) {
       const StoreAnswer answer = store.get(group[i], probes[i]);
@@ -148,9 +148,41 @@ int cost(std::string_view what, uint32_t entries) {
   return under.store.is_valid() ? 0 : 1;
 }
 
-int grow(uint64_t items, uint32_t key_bytes, uint32_t bytes) {
+/// Reads keys of a grown store in random order, in groups of 16, as the engine does.
+void read_back(StoreFixture& under, uint64_t items, uint32_t key_bytes) {
+  constexpr uint64_t kReads = 2'000'000;
+  Random random(5);
+  uint64_t words[kGroup][kKeyBytesMax / 8] = {};
+  ItemKey keys[kGroup];
+  Probe probes[kGroup];
+  uint64_t found = 0;
+  const SystemClock clock;
+  const uint64_t start_ns = clock.now_ns();
+  for (uint64_t first = 0; first < kReads; first += kGroup) {
+    for (uint32_t i = 0; i < kGroup; ++i) {
+      // The state of splitmix64 before its n-th step: any key of grow() without a table of keys.
+      uint64_t state = 1 + random.below(items) * 0x9e3779b97f4a7c15U;
+      words[i][0] = splitmix64(state);
+      keys[i] = {words[i], key_bytes,
+                 hash_key({reinterpret_cast<const char*>(words[i]), key_bytes})};
+      under.store.locate(probes[i], keys[i].hash);
+    }
+    for (uint32_t i = 0; i < kGroup; ++i) under.store.look(probes[i], keys[i].hash);
+    for (uint32_t i = 0; i < kGroup; ++i) {
+      const StoreAnswer answer = under.store.get(keys[i], probes[i]);
+      found += answer.status == Status::ok ? 1 : 0;
+      asm volatile("" : : "r"(answer.value), "r"(answer.version));
+    }
+  }
+  const double seconds = static_cast<double>(clock.now_ns() - start_ns) * 1e-9;
+  fmt::print("random reads in groups of 16: {:.1f} M/s, {} of {} found\n",
+             static_cast<double>(kReads) / seconds * 1e-6, found, kReads);
+}
+
+int grow(uint64_t items, uint32_t key_bytes, uint32_t bytes, bool huge) {
   const uint64_t budget = 64 * (uint64_t{1} << 20) + items * (key_bytes + bytes + 60);
-  StoreFixture under(budget);
+  StoreFixture under(budget, true, {}, huge ? HugePages::attempt : HugePages::off);
+  fmt::print("{}\n", under.memory->page_note());
   std::vector<std::byte> value(bytes + 8);
   const PutRequest request{.value = value.data(), .value_bytes = bytes};
   uint64_t words[kKeyBytesMax / 8] = {};
@@ -190,6 +222,7 @@ int grow(uint64_t items, uint32_t key_bytes, uint32_t bytes) {
       "overflow buckets {}\n",
       map.splits, map.entries_moved_max, map.keys_rehashed, map.chain_buckets_max,
       map.overflow_buckets);
+  read_back(under, items, key_bytes);
   return 0;
 }
 
@@ -200,7 +233,7 @@ int run(int count, char** words) {
   };
   if (what == "grow") {
     return grow(number(2, 10'000'000), static_cast<uint32_t>(number(3, 8)),
-                static_cast<uint32_t>(number(4, 32)));
+                static_cast<uint32_t>(number(4, 32)), number(5, 0) != 0);
   }
   if (what == "get" || what == "get-group" || what == "put" || what == "put-new" ||
       what == "put-split") {

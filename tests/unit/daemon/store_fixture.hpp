@@ -34,11 +34,13 @@ class Padded {
 
 struct StoreFixture {
   explicit StoreFixture(uint64_t budget_bytes, bool populate = true,
-                        const StoreOptions& options = {})
-      : memory(make_memory(budget_bytes)), populates(populate), store(*memory, options) {}
+                        const StoreOptions& options = {}, HugePages huge_pages = HugePages::off)
+      : memory(make_memory(budget_bytes, huge_pages)),
+        populates(populate),
+        store(*memory, options) {}
 
-  static std::unique_ptr<StoreMemory> make_memory(uint64_t budget_bytes) {
-    auto made = StoreMemory::create({.budget_bytes = budget_bytes, .huge_pages = HugePages::off});
+  static std::unique_ptr<StoreMemory> make_memory(uint64_t budget_bytes, HugePages huge_pages) {
+    auto made = StoreMemory::create({.budget_bytes = budget_bytes, .huge_pages = huge_pages});
     COPYKV_ASSERT(made, "{}", made.error);
     return std::move(*made);
   }

@@ -1,0 +1,47 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Counts the daemon's instructions per request under callgrind and compares them with their limits.
+
+usage: engine_cost.py PATH_TO_ENGINE_COST
+
+A whole turn is counted: scan, read and check, lookup, answer. Counts hold for a build with
+optimisation and without sanitizers; otherwise this is skipped (77).
+"""
+import re
+import shutil
+import subprocess
+import sys
+
+# operation, requests per turn, most instructions per request
+LIMITS = [("get", "16", 150), ("get", "1", 600), ("put", "16", 700)]
+
+
+def count(program, operation, group):
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
+               "--toggle-collect=*measured_turn*", program, operation, group]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    requests = int(re.search(r"operations (\d+)", done.stdout).group(1))
+    return int(re.search(r"Collected : (\d+)", done.stderr).group(1)) / requests
+
+
+def main():
+    program = sys.argv[1]
+    if shutil.which("valgrind") is None:
+        print("skipped: valgrind is not installed")
+        return 77
+    symbols = subprocess.run(["nm", "-D", program], capture_output=True, text=True).stdout
+    if "__asan" in symbols or "__tsan" in symbols:
+        print("skipped: a sanitizer build")
+        return 77
+    over = 0
+    for operation, group, limit in LIMITS:
+        instructions = count(program, operation, group)
+        ok = 0 < instructions <= limit
+        over += not ok
+        print(f"{operation} in groups of {group:>2} {instructions:7.1f} instructions, limit {limit}"
+              f"{'' if ok else '  OVER'}")
+    return 1 if over else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
