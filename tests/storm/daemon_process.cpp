@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/storm/daemon_process.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -21,7 +22,9 @@ namespace fs = std::filesystem;
 
 [[nodiscard]] std::string daemon_program() {
   const char* root = std::getenv("COPYKV_BUILD_ROOT");
-  return std::string(root == nullptr ? "build" : root) + "/daemon/copykvd";
+  if (root != nullptr) return std::string(root) + "/daemon/copykvd";
+  // This program stands in tests/storm of the same build.
+  return fs::read_symlink("/proc/self/exe").parent_path() / "../../daemon/copykvd";
 }
 
 [[noreturn]] void become(const std::string& program, const std::vector<std::string>& arguments,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One copykvd for one test: a private runtime directory, started, awaited, killed, restarted, and
-// looked at from outside through /proc. The program is $COPYKV_BUILD_ROOT/daemon/copykvd.
+// looked at from outside through /proc. The program is $COPYKV_BUILD_ROOT/daemon/copykvd, else the
+// one of the build that the test belongs to.
 #pragma once
 
 #include <sys/types.h>

@@ -79,7 +79,7 @@ InProcessDaemon::InProcessDaemon(const Options& options)
   engine_ = std::make_unique<Engine>(
       engine, *rank_, *block_, *store_,
       options.clock != nullptr ? *options.clock : static_cast<const Clock&>(system_clock_),
-      options.network != nullptr ? *options.network : static_cast<Network&>(lone_rank_));
+      options.network);
 }
 
 std::unique_ptr<Seat> InProcessDaemon::attach(const SegmentGeometry& geometry) {

@@ -86,7 +86,6 @@ class InProcessDaemon {
  private:
   const Options options_;
   SystemClock system_clock_;
-  LoneRank lone_rank_;
   std::vector<std::byte> rank_page_;
   RankHeader* rank_ = nullptr;
   DaemonBlock* block_ = nullptr;

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// SIGSTOP: a stopped client is alive and keeps everything; a stopped daemon is slow and nothing is
+// lost.
+//
+//   COPYKV_STORM_STOP_SECONDS   how long they stand still (default 3)
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include <catch2/catch.hpp>
+
+#include "base/clock.hpp"
+#include "tests/storm/daemon_process.hpp"
+#include "tests/storm/raw_client.hpp"
+#include "tests/storm/record.hpp"
+
+namespace copykv::storm {
+namespace {
+
+/// Puts and gets of numbered records until told by SIGTERM; exit code 0 when all were right.
+[[noreturn]] void work_until_told(const DaemonProcess& daemon, uint64_t key) {
+  static volatile sig_atomic_t told = 0;
+  ::signal(SIGTERM, [](int) { told = 1; });
+  Client client = attach_to(daemon);
+  std::string value(200, '\0');
+  Record record;
+  for (uint64_t sequence = 1; told == 0; ++sequence) {
+    write_record(key, key, sequence, value);
+    if (!client.put(record_key(key), value).ok()) ::_exit(1);
+    const Result got = client.get(record_key(key));
+    if (!got.ok() || !read_record(key, got.value, record).empty()) ::_exit(2);
+    if (record.sequence != sequence) ::_exit(3);
+    if (sequence % 64 == 0) ::usleep(100);
+  }
+  ::_exit(0);
+}
+
+pid_t start_working(const DaemonProcess& daemon, uint64_t key) {
+  const pid_t pid = ::fork();
+  if (pid == 0) work_until_told(daemon, key);
+  return pid;
+}
+
+int end(pid_t pid) {
+  ::kill(pid, SIGTERM);
+  int status = -1;
+  (void)::waitpid(pid, &status, 0);
+  return status;
+}
+
+}  // namespace
+
+TEST_CASE("a client that is stopped is not reclaimed and goes on") {
+  const auto seconds = static_cast<unsigned>(setting("COPYKV_STORM_STOP_SECONDS", 3));
+  DaemonProcess daemon;
+  daemon.start();
+  const RawClient observer(daemon.socket_path());
+  const pid_t stopped = start_working(daemon, 1);
+  const pid_t other = start_working(daemon, 2);
+  ::usleep(100'000);
+  const Resources before = daemon.resources();
+  ::kill(stopped, SIGSTOP);
+  ::sleep(seconds);
+  CHECK(peek(observer.rank().clients_attached) == 3);
+  CHECK(peek(observer.rank().clients_died) == 0);
+  CHECK(daemon.resources() == before);
+  ::kill(stopped, SIGCONT);
+  ::usleep(50'000);
+  CHECK(end(stopped) == 0);
+  CHECK(end(other) == 0);
+  fmt::print("a client stood still for {} s and went on\n", seconds);
+}
+
+TEST_CASE("a daemon that is stopped loses nothing") {
+  DaemonProcess daemon;
+  daemon.start();
+  Client client = attach_to(daemon);
+  const pid_t synchronous = start_working(daemon, 1);
+  ::usleep(50'000);
+  daemon.send_signal(SIGSTOP);
+  // In flight while nobody serves: a wait with a limit ends in time, and the answer still comes.
+  REQUIRE(client.submit_put("key", "value", 7) == Status::ok);
+  std::array<Completion, 1> done;
+  const SystemClock clock;
+  const uint64_t began_ns = clock.now_ns();
+  CHECK(client.wait(done, 300) == 0);
+  const uint64_t waited_ms = (clock.now_ns() - began_ns) / kNanosPerMilli;
+  CHECK(waited_ms >= 300);
+  CHECK(waited_ms < 1'000);
+  CHECK(client.connected());
+  CHECK(client.in_flight() == 1);
+  ::sleep(static_cast<unsigned>(setting("COPYKV_STORM_STOP_SECONDS", 3)) / 2);
+  daemon.send_signal(SIGCONT);
+  REQUIRE(client.wait(done, 5'000) == 1);
+  CHECK(done[0].tag == 7);
+  CHECK(done[0].result.ok());
+  CHECK(client.get("key").value == "value");
+  CHECK(end(synchronous) == 0);
+}
+
+}  // namespace copykv::storm
