@@ -168,8 +168,16 @@ Outcome<void> StoreMemory::map() {
     return Failure{fmt::format("cannot size the store to {}: {}; raise ulimit -f or lower --memory",
                                format_bytes(file_bytes()), reason(errno))};
   }
-  void* base =
-      mmap(nullptr, file_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd_.get(), 0);
+  // Addresses first, then the file on a 2 MiB boundary of them: huge pages need it.
+  reserved_bytes_ = file_bytes() + kPopulateStepBytes;
+  reserved_ =
+      mmap(nullptr, reserved_bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* base = MAP_FAILED;
+  if (reserved_ != MAP_FAILED) {
+    const uint64_t aligned = round_up(reinterpret_cast<uint64_t>(reserved_), kPopulateStepBytes);
+    base = mmap(reinterpret_cast<void*>(aligned), file_bytes(), PROT_READ | PROT_WRITE,
+                MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd_.get(), 0);
+  }
   if (base == MAP_FAILED) {
     return Failure{fmt::format("cannot map {} for the store: {}; raise ulimit -v or lower --memory",
                                format_bytes(file_bytes()), reason(errno))};

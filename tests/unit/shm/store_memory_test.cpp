@@ -100,8 +100,14 @@ TEST_CASE("others can map the memory read-only and in no other way", "[store_mem
 
 TEST_CASE("huge pages are used where granted, and the note says what was got", "[store_memory]") {
   const auto memory = make(8 * kMiB, HugePages::attempt);
-  const bool pool = memory->page_note() == "2 MiB pages (hugetlb)";
-  if (!pool) CHECK_THAT(memory->page_note(), Catch::Contains("hugetlb"));
+  CHECK(reinterpret_cast<uint64_t>(memory->index().base) % kPopulateStepBytes == 0);
+  CHECK(reinterpret_cast<uint64_t>(memory->arena().base) % kPopulateStepBytes == 0);
+  if (memory->page_note() != "2 MiB pages (hugetlb)") {
+    // Each step is transparent-huge or the note says why not.
+    CHECK_THAT(memory->page_note(), Catch::Contains("vm.nr_hugepages"));
+    CHECK_THAT(memory->page_note(),
+               Catch::Contains("for 4 of 4 MiB") || Catch::Contains("MADV_COLLAPSE"));
+  }
   const auto required =
       StoreMemory::create({.budget_bytes = 8 * kMiB, .huge_pages = HugePages::require});
   if (!required) CHECK_THAT(required.error, Catch::Contains("nr_hugepages"));
