@@ -99,9 +99,8 @@ Outcome<Connection> Connection::open(const Options& options, Status& status) {
   hello.slot_payload_bytes = options.slot_payload_bytes;
   hello.bulk_bytes_max = bulk_bytes_max;
   hello.has_membarrier = register_global_membarrier() ? 1 : 0;
-  if (!send_message(socket->get(), &hello, sizeof(hello))) {
-    return Failure{fmt::format("copykvd at {} hung up during attach; try again", *path)};
-  }
+  // A daemon that refuses before it reads has hung up already, but its reason can still be read.
+  (void)send_message(socket->get(), &hello, sizeof(hello));
   if (!readable_within(socket->get(), kControlTimeoutMs)) {
     return Failure{fmt::format("copykvd at {} does not answer; is it stopped?", *path)};
   }

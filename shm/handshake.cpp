@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace copykv {
 namespace {
@@ -113,9 +114,12 @@ Received receive_message(int socket, void* message, size_t bytes_max) {
   header.msg_control = control;
   header.msg_controllen = sizeof(control);
   Received received;
+  // A peer that closed before it read everything is reported once, ahead of what it had sent.
+  bool was_reset = false;
   do {
     received.bytes = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
-  } while (received.bytes < 0 && errno == EINTR);
+  } while (received.bytes < 0 &&
+           (errno == EINTR || (errno == ECONNRESET && !std::exchange(was_reset, true))));
   if (received.bytes < 0) return received;
   for (cmsghdr* part_of = CMSG_FIRSTHDR(&header); part_of != nullptr;
        part_of = CMSG_NXTHDR(&header, part_of)) {
