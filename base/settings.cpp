@@ -6,7 +6,6 @@
 
 #include <type_traits>
 
-#include <CLI/CLI.hpp>
 
 #include "base/units.hpp"
 
