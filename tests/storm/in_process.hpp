@@ -38,11 +38,10 @@ class Seat {
     return {reinterpret_cast<uint64_t*>(base_ + kPageBytes), (bytes_ - kPageBytes) / 8};
   }
   [[nodiscard]] bool closed() const { return observe(closed_) == 1; }
-
- private:
-  friend class InProcessDaemon;
+  /// What the control thread would tell a daemon of this client.
   [[nodiscard]] LaneSetup setup(bool fence_free);
 
+ private:
   SegmentGeometry geometry_;
   uint64_t bytes_;
   std::byte* guarded_ = nullptr;
