@@ -169,7 +169,7 @@ Result Client::ping(uint32_t daemon) noexcept {
 
 Status Client::submit_get(std::string_view key, uint64_t tag) noexcept {
   SlotRef at;
-  return impl_->start({.op = Op::get, .key = key}, tag, Sink::user, at);
+  return impl_->start_get(key, tag, Sink::user, at);
 }
 
 Status Client::submit_put(std::string_view key, std::string_view value, uint64_t tag,

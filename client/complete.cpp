@@ -57,6 +57,7 @@ Result ClientImpl::take(SlotRef at) noexcept {
       bulk_.release(record.room);
     } else {
       expiring_.push_back(record.room);
+      views_out_ = true;
     }
     record.room = {};
   }
@@ -91,30 +92,60 @@ bool ClientImpl::ask_again(SlotRef at, Result& result) noexcept {
   return false;
 }
 
+/// take for the oldest slot of the lane, if it is a get that ended ok with its value in the line.
+inline bool ClientImpl::take_small_get(LaneEnd& lane, Completion& completion) noexcept {
+  OpRecord& record = lane.records[lane.tail];
+  const ResponseLine& line = lane.slots[lane.tail].response;
+  const uint64_t head = observe(line.head);  // [B]
+  if (head != response_head(record.seq, Status::ok, Placement::line) || record.op != Op::get) {
+    return false;
+  }
+  COPYKV_FAULT_POINT("complete.answer_seen");
+  const uint32_t value_bytes = peek(line.value_bytes);
+  completion.tag = record.tag;
+  Result& result = completion.result;
+  result.status = Status::ok;
+  result.flags = peek(line.user_flags);
+  result.version = peek(line.version);
+  result.value = {reinterpret_cast<const char*>(line.data), value_bytes};
+  result.value_bytes = value_bytes;
+  result.number = 0;
+  if (record.room.bytes > 0) [[unlikely]] {
+    bulk_.release(record.room);
+    record.room = {};
+  }
+  --user_asked_;
+  lane.done(lane.tail);
+  return true;
+}
+
 size_t ClientImpl::poll(std::span<Completion> completions) noexcept {
-  if (!expiring_.empty() || !delivered_.empty()) [[unlikely]]
+  if (views_out_) [[unlikely]]
     expire_views();
   size_t taken = 0;
   while (taken < completions.size() && !stash_.empty()) [[unlikely]] {
       Stashed& moved = delivered_.emplace_back(std::move(stash_.front()));
+      views_out_ = true;
       stash_.pop_front();
       if (!moved.value.empty()) moved.completion.result.value = moved.value;
       completions[taken++] = moved.completion;
     }
   for (LaneEnd& lane : lanes_) {
     while (taken < completions.size() && lane.used > 0) {
+      if (take_small_get(lane, completions[taken])) [[likely]] {
+        ++taken;
+        continue;
+      }
       const SlotRef at{&lane, lane.tail};
       if (!finished(at)) break;
       if (answered_too_small(at)) [[unlikely]] {
         if (taken > 0) return taken;  // asking again may reuse memory that views point to
-        Completion& completion = completions[0];
-        completion = {lane.records[at.slot].tag, take(at)};
-        if (ask_again(at, completion.result)) continue;
-        ++taken;
-        continue;
+        completions[0] = {lane.records[at.slot].tag, take(at)};
+        if (ask_again(at, completions[0].result)) continue;
+      } else {
+        completions[taken].tag = lane.records[at.slot].tag;
+        completions[taken].result = take(at);
       }
-      completions[taken].tag = lane.records[at.slot].tag;
-      completions[taken].result = take(at);
       ++taken;
     }
   }

@@ -49,6 +49,8 @@ struct ClientImpl {
 
   // submit.cpp
   Status start(const Request& request, uint64_t tag, Sink sink, SlotRef& at) noexcept;
+  /// start for a get; straight code when the key fits the line.
+  Status start_get(std::string_view key, uint64_t tag, Sink sink, SlotRef& at) noexcept;
   /// As start, but waits for slots and bulk room, stashing answers that poll has not taken.
   Status start_waiting(const Request& request, SlotRef& at) noexcept;
   /// A put whose value stands in `value` already; takes its room when it starts.
@@ -90,6 +92,7 @@ struct ClientImpl {
   bool broken_ = false;       ///< the daemon is gone
   uint32_t incarnation_ = 0;  ///< grows with each attachment: a Buffer belongs to one
   size_t user_asked_ = 0;     ///< slots whose answer poll will take
+  bool views_out_ = false;    ///< expiring_ or delivered_ is not empty
   std::vector<BulkRoom> expiring_;
 
   /// A finished operation moved out of its slot, its value copied.
@@ -103,6 +106,8 @@ struct ClientImpl {
  private:
   void set_up_lanes();
   [[nodiscard]] LaneEnd& lane_of(const Request& request) noexcept;
+  [[nodiscard]] LaneEnd& lane_of_key(std::string_view key) noexcept;
+  void publish_head(LaneEnd& lane, RequestLine& line, RequestHead head) noexcept;
   void expire_views() noexcept;
   Status start_large(LaneEnd& lane, const Request& request, uint64_t tag, Sink sink,
                      SlotRef& at) noexcept;
@@ -110,6 +115,7 @@ struct ClientImpl {
             SlotRef& at) noexcept;
   [[nodiscard]] bool ask_again(SlotRef at, Result& result) noexcept;
   void stash(SlotRef at) noexcept;
+  [[nodiscard]] bool take_small_get(LaneEnd& lane, Completion& completion) noexcept;
   [[nodiscard]] bool answered_too_small(SlotRef at) const noexcept;
   [[nodiscard]] bool idle() const noexcept;
   [[nodiscard]] bool any_answered() const noexcept;

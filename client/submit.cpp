@@ -15,19 +15,56 @@ namespace {
 
 }  // namespace
 
-LaneEnd& ClientImpl::lane_of(const Request& request) noexcept {
-  if (lanes_.size() == 1) return lanes_[0];
-  uint32_t owner = request.daemon;
-  if (has_key(request.op)) {
-    owner = peek(connection_.rank().partition_owner[partition_of(hash_key(request.key))]);
-  }
+LaneEnd& ClientImpl::lane_of_key(std::string_view key) noexcept {
+  if (lanes_.size() == 1) [[likely]]
+    return lanes_[0];
+  const uint16_t owner = peek(connection_.rank().partition_owner[partition_of(hash_key(key))]);
   return lanes_[owner < lanes_.size() ? owner : 0];
+}
+
+LaneEnd& ClientImpl::lane_of(const Request& request) noexcept {
+  if (has_key(request.op)) return lane_of_key(request.key);
+  return lanes_[request.daemon < lanes_.size() ? request.daemon : 0];
 }
 
 void ClientImpl::expire_views() noexcept {
   for (const BulkRoom& room : expiring_) bulk_.release(room);
   expiring_.clear();
   delivered_.clear();
+  views_out_ = false;
+}
+
+/// The request becomes the daemon's.
+inline void ClientImpl::publish_head(LaneEnd& lane, RequestLine& line, RequestHead head) noexcept {
+  publish(line.head, head.pack());  // [A]
+  COPYKV_FAULT_POINT("submit.published");
+  light_fence(connection_.fence_free());  // [C]
+  if (peek(lane.daemon->sleeping) != 0) [[unlikely]]
+    connection_.wake(lane.index);
+  COPYKV_FAULT_POINT("submit.woken");
+}
+
+Status ClientImpl::start_get(std::string_view key, uint64_t tag, Sink sink, SlotRef& at) noexcept {
+  if (key.size() - 1 >= kRequestLineDataBytes || views_out_ || broken_) [[unlikely]] {
+    return start({.op = Op::get, .key = key}, tag, sink, at);
+  }
+  LaneEnd& lane = lane_of_key(key);
+  if (lane.used == lane.depth) return Status::would_block;
+  uint32_t slot_index = 0;
+  OpRecord& record = lane.take(slot_index);
+  record.tag = tag;
+  record.sink = sink;
+  record.op = Op::get;
+  record.attempts = 0;
+  if (sink == Sink::user) ++user_asked_;
+  at = {&lane, slot_index};
+  COPYKV_FAULT_POINT("submit.slot_taken");
+  RequestLine& line = lane.slots[slot_index].request;
+  copy_to_shared(line.data, key.data(), key.size());
+  COPYKV_FAULT_POINT("submit.body_written");
+  publish_head(lane, line,
+               {record.seq, static_cast<uint8_t>(Op::get), 0, static_cast<uint16_t>(key.size())});
+  return Status::ok;
 }
 
 Status ClientImpl::start(const Request& request, uint64_t tag, Sink sink, SlotRef& at) noexcept {
@@ -37,7 +74,7 @@ Status ClientImpl::start(const Request& request, uint64_t tag, Sink sink, SlotRe
   if (broken_) [[unlikely]] {
     if (!options_.reattach || !reattach().empty()) return Status::disconnected;
   }
-  if (!expiring_.empty() || !delivered_.empty()) [[unlikely]]
+  if (views_out_) [[unlikely]]
     expire_views();
   LaneEnd& lane = lane_of(request);
   if (lane.used == lane.depth) return Status::would_block;
@@ -108,16 +145,11 @@ void ClientImpl::send(LaneEnd& lane, const Request& request, Placement placement
   poke(line.user_flags, request.user_flags);
   poke(line.argument, request.argument);
   poke(line.ttl_ms, request.ttl_ms);
-  const RequestHead head{record.seq, static_cast<uint8_t>(request.op),
-                         static_cast<uint8_t>(static_cast<uint32_t>(placement) |
-                                              static_cast<uint32_t>(request.condition) << 2),
-                         static_cast<uint16_t>(key_bytes)};
-  publish(line.head, head.pack());  // [A]
-  COPYKV_FAULT_POINT("submit.published");
-  light_fence(connection_.fence_free());  // [C]
-  if (peek(lane.daemon->sleeping) != 0) [[unlikely]]
-    connection_.wake(lane.index);
-  COPYKV_FAULT_POINT("submit.woken");
+  publish_head(lane, line,
+               {record.seq, static_cast<uint8_t>(request.op),
+                static_cast<uint8_t>(static_cast<uint32_t>(placement) |
+                                     static_cast<uint32_t>(request.condition) << 2),
+                static_cast<uint16_t>(key_bytes)});
 }
 
 Status ClientImpl::start_waiting(const Request& request, SlotRef& at) noexcept {

@@ -37,7 +37,7 @@ Outcome<std::unique_ptr<DaemonThread>> DaemonThread::create(const DaemonThreadOp
   }
   daemon->store_ = std::make_unique<Store>(*daemon->memory_, options.store);
   daemon->engine_ = std::make_unique<Engine>(options.engine, rank, block, *daemon->store_,
-                                             daemon->clock_, daemon->network_);
+                                             daemon->clock_, nullptr);
   return daemon;
 }
 

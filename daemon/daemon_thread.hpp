@@ -54,7 +54,6 @@ class DaemonThread {
   const DaemonThreadOptions options_;
   DaemonBlock& block_;
   SystemClock clock_;
-  LoneRank network_;
   std::unique_ptr<StoreMemory> memory_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Engine> engine_;

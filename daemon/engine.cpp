@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/engine.hpp"
 
+#include <bit>
+
 #include "base/assert.hpp"
 #include "shm/wake.hpp"
 
@@ -9,13 +11,12 @@ namespace {
 
 constexpr uint32_t kAnswersPerTurn = 64;
 constexpr uint32_t kCommandsPerTurn = 4;
-// Phases are timed in one turn of this many: reading the clock costs as much as an idle turn.
 constexpr uint64_t kTurnsPerSample = 512;
 
 }  // namespace
 
 Engine::Engine(const EngineOptions& options, const RankHeader& rank, DaemonBlock& block,
-               Store& store, const Clock& clock, Network& network)
+               Store& store, const Clock& clock, Network* network)
     : options_(options),
       limits_{options.value_bytes_max},
       alone_(options.daemon_count == 1 && rank.rank_count == 1),
@@ -30,31 +31,44 @@ Engine::Engine(const EngineOptions& options, const RankHeader& rank, DaemonBlock
       transfers_(options.lanes_max),
       closing_(options.lanes_max),
       key_rooms_(kGroupMax) {
+  COPYKV_ASSERT(std::has_single_bit(options.turns_per_clock_read) &&
+                    options.turns_per_clock_read <= kTurnsPerSample,
+                "turns_per_clock_read={}", options.turns_per_clock_read);
   store_.begin_turn(clock_.now_ns() / kNanosPerMilli);
   show_counters();
 }
 
 uint32_t Engine::turn() noexcept {
-  const bool sampled = ++turns_ % kTurnsPerSample == 0;
-  const uint64_t started_ns = sampled ? clock_.now_ns() : 0;
-  if (turns_ % options_.turns_per_clock_read == 0) {
-    store_.begin_turn((sampled ? started_ns : clock_.now_ns()) / kNanosPerMilli);
-  }
-  uint32_t done = network_.poll_answers(*this, kAnswersPerTurn);
+  if ((++turns_ & (options_.turns_per_clock_read - 1)) == 0) [[unlikely]]
+    return timed_turn();
+  uint32_t done = 0;
+  if (network_ != nullptr) done += network_->poll_answers(*this, kAnswersPerTurn);
+  done += scan_ground_queue();
+  if (transfer_count_ > 0) [[unlikely]]
+    done += step_transfers();
+  if (network_ != nullptr) network_->flush();
+  busy_turns_ += done > 0;
+  return done;
+}
+
+/// A turn that also reads the clock, times its phases, and does what is not for every turn.
+uint32_t Engine::timed_turn() noexcept {
+  const uint64_t started_ns = clock_.now_ns();
+  store_.begin_turn(started_ns / kNanosPerMilli);
+  uint32_t done = 0;
+  if (network_ != nullptr) done += network_->poll_answers(*this, kAnswersPerTurn);
+  const bool sampled = turns_ % kTurnsPerSample == 0;
   const uint64_t answered_ns = sampled ? clock_.now_ns() : 0;
   done += scan_ground_queue();
   if (transfer_count_ > 0) done += step_transfers();
   const uint64_t scanned_ns = sampled ? clock_.now_ns() : 0;
-  network_.flush();
-  if (!commands_.empty()) [[unlikely]]
-    done += take_commands();
-  if (closing_count_ > 0) [[unlikely]]
-    free_closing_lanes();
+  if (network_ != nullptr) network_->flush();
+  const uint64_t ended_ns = sampled ? clock_.now_ns() : 0;
+  busy_turns_ += done > 0;
 
-  count<uint64_t>(block_.turns, 1);
-  if (done > 0) count<uint64_t>(block_.busy_turns, 1);
-  if (sampled) [[unlikely]] {
-    const uint64_t ended_ns = clock_.now_ns();
+  if (!commands_.empty()) done += take_commands();
+  if (closing_count_ > 0) free_closing_lanes();
+  if (sampled) {
     auto phase = [&](Phase which) -> PhaseHistogram& {
       return block_.phases[static_cast<uint8_t>(which)];
     };
@@ -70,7 +84,8 @@ uint32_t Engine::turn() noexcept {
 }
 
 bool Engine::has_work() const noexcept {
-  if (transfer_count_ > 0 || closing_count_ > 0 || !commands_.empty() || network_.busy()) {
+  if (transfer_count_ > 0 || closing_count_ > 0 || !commands_.empty() ||
+      (network_ != nullptr && network_->busy())) {
     return true;
   }
   for (uint32_t index = 0; index < ground_count_; ++index) {

@@ -92,7 +92,8 @@ Engine::Progress Engine::execute_keys(const Pending& p) noexcept {
 }
 
 Engine::Progress Engine::call_remote(const Pending& p, uint32_t owner) noexcept {
-  switch (network_.call(owner, p)) {
+  if (network_ == nullptr) return refuse(p, Status::unreachable);
+  switch (network_->call(owner, p)) {
     case Network::Sent::accepted:
       ++p.lane->remote_in_flight;
       p.lane->remote_slots |= uint64_t{1} << p.slot_index();

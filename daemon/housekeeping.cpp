@@ -42,6 +42,8 @@ void Engine::park_silent_lanes() noexcept {
 
 void Engine::show_counters() noexcept {
   const StoreCounters store = store_.counters();
+  poke(block_.turns, turns_);
+  poke(block_.busy_turns, busy_turns_);
   poke<uint64_t>(block_.lanes_parked, parked_count_);
   poke(block_.items, store.items);
   poke(block_.item_bytes_used, store.arena_used_bytes);

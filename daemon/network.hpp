@@ -51,13 +51,4 @@ class Network {
   [[nodiscard]] virtual bool busy() const noexcept = 0;
 };
 
-/// The network of a rank that is alone: nobody else owns anything.
-class LoneRank final : public Network {
- public:
-  [[nodiscard]] Sent call(uint32_t, const Pending&) noexcept override { return Sent::unreachable; }
-  uint32_t poll_answers(AnswerSink&, uint32_t) noexcept override { return 0; }
-  void flush() noexcept override {}
-  [[nodiscard]] bool busy() const noexcept override { return false; }
-};
-
 }  // namespace copykv
