@@ -41,6 +41,7 @@ class DaemonProcess:
         self.runtime_dir = str(runtime_dir or self.private_dir)
         self.process = None
         self.log = None
+        self.last_output = ""
         self.killed = False
 
     def environment(self):
@@ -71,6 +72,8 @@ class DaemonProcess:
 
     def output(self):
         """What the daemon has written to stdout and stderr so far."""
+        if self.log.closed:
+            return self.last_output
         # pread: the file offset is shared with the daemon, which writes at it.
         size = os.fstat(self.log.fileno()).st_size
         return os.pread(self.log.fileno(), size, 0).decode(errors="replace")
@@ -93,6 +96,8 @@ class DaemonProcess:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 code = self.process.wait()
+            self.last_output = self.output()
+            self.log.close()
         if self.private_dir is not None:
             shutil.rmtree(self.private_dir, ignore_errors=True)
         return code

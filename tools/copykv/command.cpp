@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include <CLI/CLI.hpp>
@@ -24,6 +26,13 @@ constexpr size_t kShownKeyBytesMax = 80;
                            std::strerror(errno)));
 }
 
+Outcome<int64_t> parse_signed(std::string_view text) {
+  int64_t value = 0;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (code == std::errc{} && end == text.data() + text.size()) return value;
+  return Failure{fmt::format("'{}' is no whole number from {} to {}", text, INT64_MIN, INT64_MAX)};
+}
+
 }  // namespace
 
 Command Commands::add(const char* name, const char* description, Run run) {
@@ -33,23 +42,45 @@ Command Commands::add(const char* name, const char* description, Run run) {
   return Command(*command);
 }
 
+// Not CLI11's own conversion: it takes 010 for 8, and 2^63 for 2^63 - 1.
+template <class Parse, class T>
+CLI::Option* Command::number(const char* name, Parse parse, T& target, const char* description) {
+  CLI::Option* option = app_->add_option_function<std::string>(
+      name,
+      [name, parse, &target](const std::string& text) {
+        const auto parsed = parse(text);
+        if (!parsed) throw CLI::ValidationError(name, parsed.error);
+        if constexpr (std::is_same_v<T, uint32_t>) {
+          target = static_cast<uint32_t>(*parsed);
+        } else {
+          target = *parsed;
+        }
+      },
+      description);
+  return option->type_name("NUMBER");
+}
+
 void Command::argument(const char* name, std::string& target, const char* description) {
   app_->add_option(name, target, description)->required();
 }
 void Command::argument(const char* name, int64_t& target, const char* description) {
-  app_->add_option(name, target, description)->required();
+  number(name, parse_signed, target, description)->required();
 }
 void Command::option(const char* name, std::string& target, const char* description) {
   app_->add_option(name, target, description);
 }
 void Command::option(const char* name, uint32_t& target, const char* description) {
-  app_->add_option(name, target, description);
+  number(
+      name, [](std::string_view text) { return parse_count(text, UINT32_MAX); }, target,
+      description);
 }
 void Command::option(const char* name, uint64_t& target, const char* description) {
-  app_->add_option(name, target, description);
+  number(
+      name, [](std::string_view text) { return parse_count(text); }, target, description);
 }
 void Command::option(const char* name, std::optional<uint64_t>& target, const char* description) {
-  app_->add_option(name, target, description);
+  number(
+      name, [](std::string_view text) { return parse_count(text); }, target, description);
 }
 void Command::flag(const char* name, bool& target, const char* description) {
   app_->add_flag(name, target, description);

@@ -16,7 +16,8 @@
 
 namespace CLI {
 class App;
-}
+class Option;
+}  // namespace CLI
 
 namespace copykv::tools {
 
@@ -66,6 +67,9 @@ class Command {
   void only_one_of(std::initializer_list<const char*> names);
 
  private:
+  template <class Parse, class T>
+  CLI::Option* number(const char* name, Parse parse, T& target, const char* description);
+
   CLI::App* app_;
 };
 

@@ -25,6 +25,10 @@ int run(int argc, const char* const* argv) {
   settings.add_duration("timeout", common.timeout_ns, "longest wait for one answer",
                         kNanosPerSecond, {kNanosPerMilli, 3600 * kNanosPerSecond});
   app.set_version_flag("--version", "copykv " COPYKV_VERSION);
+  app.footer(
+      "Exit: 0 done, 1 no such key or condition not met, 2 usage, 3 no daemon or connection\n"
+      "lost, 4 any other error.\n" +
+      app.get_footer());
   // At most one: behind the command, a key may be called as a command is.
   app.require_subcommand(0, 1);
 
