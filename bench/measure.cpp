@@ -110,6 +110,13 @@ uint64_t Measurement::errors_total() const noexcept {
   return std::accumulate(errors.begin(), errors.end(), uint64_t{0});
 }
 
+double Measurement::slowest_client_share() const noexcept {
+  if (client_operations.empty() || operations == 0) return 0;
+  const uint64_t slowest = *std::min_element(client_operations.begin(), client_operations.end());
+  return static_cast<double>(slowest) * static_cast<double>(client_operations.size()) /
+         static_cast<double>(operations);
+}
+
 LittlesLaw Measurement::littles_law() const {
   LittlesLaw law;
   if (end_ns <= start_ns || operations == 0) return law;
@@ -132,8 +139,9 @@ Measurement& Measurement::operator+=(const Measurement& other) {
   wrong_values += other.wrong_values;
   in_flight_time_ns += other.in_flight_time_ns;
   unsent += other.unsent;
-  clients += other.clients;
-  slowest_client_operations = std::min(slowest_client_operations, other.slowest_client_operations);
+  rounds += other.rounds;
+  client_operations.insert(client_operations.end(), other.client_operations.begin(),
+                           other.client_operations.end());
   interrupted = interrupted || other.interrupted;
   for (size_t i = 0; i < errors.size(); ++i) errors[i] += other.errors[i];
   service += other.service;
@@ -146,11 +154,11 @@ std::string encode(const Measurement& measured) {
   Encoder out;
   for (const uint64_t number :
        {measured.start_ns, measured.end_ns, measured.operations, measured.reads_verified,
-        measured.wrong_values, measured.in_flight_time_ns, measured.unsent,
-        uint64_t{measured.clients}, measured.slowest_client_operations,
-        uint64_t{measured.interrupted}}) {
+        measured.wrong_values, measured.in_flight_time_ns, measured.unsent, measured.rounds,
+        uint64_t{measured.interrupted}, uint64_t{measured.client_operations.size()}}) {
     out.number(number);
   }
+  for (const uint64_t operations : measured.client_operations) out.number(operations);
   for (const uint64_t errors : measured.errors) out.number(errors);
   for (const Histogram& part : measured.service.series) out.histogram(part);
   for (const Histogram& part : measured.response.series) out.histogram(part);
@@ -174,9 +182,12 @@ std::optional<Measurement> decode(std::string_view bytes) {
   measured.wrong_values = in.number();
   measured.in_flight_time_ns = in.number();
   measured.unsent = in.number();
-  measured.clients = static_cast<uint32_t>(in.number());
-  measured.slowest_client_operations = in.number();
+  measured.rounds = in.number();
   measured.interrupted = in.number() != 0;
+  const uint64_t clients = in.number();
+  for (uint64_t i = 0; i < clients && !in.cut; ++i) {
+    measured.client_operations.push_back(in.number());
+  }
   for (uint64_t& errors : measured.errors) errors = in.number();
   for (Histogram& part : measured.service.series) in.histogram(part);
   for (Histogram& part : measured.response.series) in.histogram(part);

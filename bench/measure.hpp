@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <copykv/status.hpp>
 
@@ -62,9 +63,9 @@ struct Measurement {
   uint64_t wrong_values = 0;
   uint64_t in_flight_time_ns = 0;  ///< integral of the operations in flight over time
   uint64_t unsent = 0;             ///< open loop: starts that were due and never came
-  uint32_t clients = 0;            ///< that reported
-  uint64_t slowest_client_operations = UINT64_MAX;
+  uint64_t rounds = 0;             ///< looks that found answers; those found together share a stamp
   bool interrupted = false;
+  std::vector<uint64_t> client_operations{};    ///< of each client that reported
   std::array<uint64_t, kStatusCount> errors{};  ///< by Status
   Latencies service{};                          ///< from the submit to the answer
   Latencies response{};  ///< open loop: from the meant start to the answer; else empty
@@ -73,6 +74,8 @@ struct Measurement {
   [[nodiscard]] double seconds() const noexcept;
   [[nodiscard]] double ops_per_second() const noexcept;
   [[nodiscard]] uint64_t errors_total() const noexcept;
+  /// Of the slowest client, in parts of the mean of all; 0 when nobody reported.
+  [[nodiscard]] double slowest_client_share() const noexcept;
   [[nodiscard]] LittlesLaw littles_law() const;
 
   /// Adds another client (or rank) of the same run.

@@ -123,10 +123,8 @@ void print_checks(Out out, const Report& report) {
   fmt::format_to(out, "{} values verified, {} wrong; {}; Little's law within {:.2g} %\n", checked,
                  format_count(wrong), plural(errors, "error"), 100 * residual);
   if (report.options.client_threads > 1 && !report.runs.empty()) {
-    const Measurement& last = report.runs.back().measured;
-    const double mean = static_cast<double>(last.operations) / std::max(1U, last.clients);
     fmt::format_to(out, "slowest client of the last run: {:.0f} % of the mean\n",
-                   mean > 0 ? 100 * static_cast<double>(last.slowest_client_operations) / mean : 0);
+                   100 * report.runs.back().measured.slowest_client_share());
   }
 }
 

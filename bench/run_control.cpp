@@ -97,9 +97,9 @@ void run_all(Crew& crew, const RankCounters* counters, Report& report) {
 
 void judge_run(const RunOptions& options, RunResult& run) {
   const Measurement& measured = run.measured;
-  if (measured.clients < options.client_threads) {
-    run.failures.push_back(
-        fmt::format("{} of {} clients reported", measured.clients, options.client_threads));
+  if (measured.client_operations.size() < options.client_threads) {
+    run.failures.push_back(fmt::format("{} of {} clients reported",
+                                       measured.client_operations.size(), options.client_threads));
   }
   if (measured.errors_total() > 0) {
     run.failures.push_back(fmt::format("{} of {} operations failed",

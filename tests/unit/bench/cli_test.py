@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""benchkv from the outside, without a service (--backend null): exit codes, documents, signals.
+"""benchkv from the outside: exit codes, documents, signals, faults. Without a service (--backend
+null) where the service does not matter, else on a rank of its own.
 
-Usage: cli_test.py BENCHKV
+Usage: cli_test.py BENCHKV COPYKVD COPYKV
 """
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +17,14 @@ import time
 import unittest
 
 BENCHKV = ""
+COPYKV = ""
 SHORT = ["--backend", "null", "--duration", "50ms", "--warmup", "0"]
 
 
 def run(*arguments):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("COPYKV_")}
+    kept = ("COPYKV_DAEMON",)
+    environment = {k: v for k, v in os.environ.items()
+                   if k in kept or not k.startswith("COPYKV_")}
     return subprocess.run([BENCHKV, *arguments], capture_output=True, text=True, timeout=60,
                           env=environment, check=False)
 
@@ -178,6 +183,129 @@ class Signals(unittest.TestCase):
             time.sleep(0.02)
 
 
+def private_dirs():
+    root = os.environ.get("XDG_RUNTIME_DIR") or "/tmp"
+    return {name for name in os.listdir(root) if name.startswith("benchkv-")}
+
+
+class OwnRank(unittest.TestCase):
+    SHORT = ["--duration", "100ms", "--warmup", "0"]
+
+    def test_loads_of_every_kind_are_served_and_verified(self):
+        for flags in (["--queue-depth", "64"],
+                      ["--client-processes", "--client-threads", "2"],
+                      ["--arrival", "poisson", "--rate", "2000"],
+                      ["--preset", "ycsb-a", "--key-range", "1000"],
+                      ["--preset", "ycsb-d", "--key-range", "1000"],
+                      ["--preset", "ycsb-f", "--key-range", "1000", "--queue-depth", "8"],
+                      ["--value-bytes", "0-20000", "--key-range", "100", "--key-bytes", "1024"],
+                      ["--daemon-threads", "2", "--wait", "park"]):
+            with self.subTest(flags=flags):
+                before = private_dirs()
+                ended = run(*self.SHORT, "--json", "-", *flags)
+                self.assertEqual(ended.returncode, 0, ended.stderr)
+                document = json.loads(ended.stdout)
+                measured = document["runs"][0]
+                self.assertGreater(measured["operations"], 0)
+                self.assertEqual(measured["errors"]["total"], 0)
+                self.assertEqual(len(measured["daemons"]), document["config"]["daemon_threads"])
+                served = sum(round(daemon["per_turn"]["requests"] * daemon["turns"])
+                             for daemon in measured["daemons"])
+                # A get of a long value may take two requests: the first learns the length.
+                self.assertGreaterEqual(served, measured["operations"])
+                if document["config"]["value_bytes"] == "8":
+                    self.assertEqual(served, measured["operations"])
+                self.assertLessEqual(private_dirs(), before)
+
+    def test_a_killed_daemon_fails_the_run_soon(self):
+        for flags in (["--queue-depth", "16"], ["--arrival", "constant", "--rate", "5000"]):
+            process = start("--duration", "30", "--warmup", "0", "--json", "-", *flags)
+            time.sleep(0.5)
+            await_load(process.pid)
+            began = time.monotonic()
+            os.kill(children_of(process.pid)[0], signal.SIGKILL)
+            out, errors = process.communicate(timeout=30)
+            self.assertEqual(process.returncode, 1)
+            self.assertLess(time.monotonic() - began, 10)
+            self.assertIn("copykvd was killed by signal 9", errors)
+            failed = json.loads(out)["runs"][0]["errors"]
+            self.assertGreaterEqual(failed["total"], 1)
+
+    def test_a_daemon_that_cannot_start_is_one_line_with_its_reason(self):
+        ended = run(*self.SHORT, "--memory", "1KiB")
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("--memory", ended.stderr)
+        self.assertEqual(len(ended.stderr.strip().splitlines()), 1, ended.stderr)
+
+    def test_the_daemon_does_not_outlive_a_killed_benchkv(self):
+        process = start("--duration", "30", "--warmup", "0", "--quiet")
+        time.sleep(0.5)
+        await_load(process.pid)
+        daemon = children_of(process.pid)[0]
+        before = private_dirs()
+        process.kill()
+        process.communicate(timeout=20)
+        deadline = time.monotonic() + 15
+        while os.path.exists(f"/proc/{daemon}"):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+        for name in before:  # nobody was left to remove it
+            shutil.rmtree(os.path.join(os.environ.get("XDG_RUNTIME_DIR") or "/tmp", name), True)
+
+
+class Attached(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        environment = dict(os.environ, COPYKV_RUNTIME_DIR=self.folder.name, COPYKV_JOB="attached")
+        self.environment = environment
+        self.daemon = subprocess.Popen([os.environ["COPYKV_DAEMON"]], env=environment, text=True,
+                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.assertTrue(self.daemon.stdout.readline().startswith("ready"))
+
+    def tearDown(self):
+        self.daemon.terminate()
+        self.daemon.communicate(timeout=20)
+        self.folder.cleanup()
+
+    def bench(self, *arguments):
+        return subprocess.Popen([BENCHKV, "--attach", *arguments], env=self.environment, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def test_a_daemon_that_runs_already_is_used_and_left_alone(self):
+        out, errors = self.bench("--duration", "100ms", "--json", "-").communicate(timeout=60)
+        self.assertEqual(json.loads(out)["runs"][0]["errors"]["total"], 0, errors)
+        self.assertIsNone(self.daemon.poll())
+
+    def test_a_value_that_benchkv_did_not_write_is_wrong_data(self):
+        process = self.bench("--duration", "30", "--warmup", "0", "--key-range", "8",
+                             "--read-ratio", "1", "--json", "-")
+        time.sleep(0.5)
+        await_load(process.pid)
+        subprocess.run([COPYKV, "put", "00000005", "intruder"], env=self.environment, check=True)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 3)
+        self.assertIn("wrong data under key 00000005", errors)
+        measured = json.loads(out)["runs"][0]
+        self.assertGreater(measured["wrong_values"], 0)
+        self.assertEqual(bytes.fromhex(measured["first_wrong_value"]["value_start_hex"]),
+                         b"intruder")
+
+    def test_a_lost_key_is_an_error_by_name(self):
+        process = self.bench("--duration", "30", "--warmup", "0", "--key-range", "8",
+                             "--read-ratio", "1", "--json", "-")
+        time.sleep(0.5)
+        await_load(process.pid)
+        subprocess.run([COPYKV, "del", "00000005"], env=self.environment, check=True)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 1)
+        self.assertGreater(json.loads(out)["runs"][0]["errors"]["not_found"], 0)
+
+
 if __name__ == "__main__":
-    BENCHKV = sys.argv.pop(1)
+    BENCHKV, os.environ["COPYKV_DAEMON"], COPYKV = sys.argv[1:4]
+    del sys.argv[1:4]
     unittest.main(verbosity=2)

@@ -25,8 +25,7 @@ Measurement steady(uint64_t operations, uint64_t latency_ns) {
   measured.start_ns = 1000;
   measured.end_ns = 1000 + kNanosPerSecond;
   measured.operations = operations;
-  measured.clients = 1;
-  measured.slowest_client_operations = operations;
+  measured.client_operations = {operations};
   measured.service.of(Series::get_local).record_n(latency_ns, operations);
   measured.in_flight_time_ns = operations * latency_ns;
   return measured;
@@ -38,9 +37,9 @@ TEST_CASE("clients of a run add up") {
   Measurement sum;
   sum += steady(1000, 500);
   sum += steady(3000, 100);
-  CHECK(sum.clients == 2);
+  CHECK(sum.client_operations == std::vector<uint64_t>{1000, 3000});
   CHECK(sum.operations == 4000);
-  CHECK(sum.slowest_client_operations == 1000);
+  CHECK(sum.slowest_client_share() == 0.5);
   CHECK(sum.seconds() == 1.0);
   CHECK(sum.ops_per_second() == 4000);
   CHECK(sum.service.gets().count() == 4000);
@@ -95,6 +94,7 @@ TEST_CASE("a measurement survives the way between processes, a cut one does not"
   CHECK(back->errors == measured.errors);
   CHECK(back->interrupted);
   CHECK(back->unsent == 4);
+  CHECK(back->client_operations == measured.client_operations);
   REQUIRE(back->first_wrong);
   CHECK(back->first_wrong->value_start == std::string("\0\1\2", 3));
   CHECK(encode(*back) == bytes);

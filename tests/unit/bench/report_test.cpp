@@ -34,8 +34,7 @@ Report make_report(const RunOptions& options) {
   run.measured.start_ns = 0;
   run.measured.end_ns = kNanosPerSecond;
   run.measured.operations = 2000;
-  run.measured.clients = 1;
-  run.measured.slowest_client_operations = 2000;
+  run.measured.client_operations = {2000};
   run.measured.in_flight_time_ns = 1000 * 500 + 1000 * 700;
   run.measured.service.of(Series::get_local).record_n(500, 1000);
   run.measured.service.of(Series::put_local).record_n(700, 1000);
