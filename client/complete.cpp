@@ -9,6 +9,8 @@ namespace {
 
 // A value may grow between two attempts of a get; after this many the caller hears of it.
 constexpr uint32_t kAttemptsMax = 8;
+// A poll that finds nothing must be cheap, and yet notice that nothing will ever come.
+constexpr uint32_t kEmptyPollsPerCheck = 16;
 
 /// What an unanswered operation ends as when the daemon is gone.
 [[nodiscard]] Status lost(Op op) noexcept {
@@ -149,6 +151,8 @@ size_t ClientImpl::poll(std::span<Completion> completions) noexcept {
       ++taken;
     }
   }
+  if (taken == 0 && ++empty_polls_ % kEmptyPollsPerCheck == 0) [[unlikely]]
+    check_daemon_now_and_then();
   return taken;
 }
 

@@ -122,6 +122,11 @@ struct ClientImpl {
   template <class Ready>
   bool wait_until(Ready ready, uint64_t timeout_ns) noexcept;
   void check_daemon() noexcept;
+  /// At most one system call in 100 ms.
+  void check_daemon_now_and_then() noexcept;
+
+  uint32_t empty_polls_ = 0;
+  uint64_t checked_ns_ = 0;
 };
 
 }  // namespace copykv

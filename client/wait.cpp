@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <ctime>
 
 #include "base/clock.hpp"
 #include "client/impl.hpp"
@@ -17,6 +18,7 @@ constexpr uint32_t kSpins = 400;
 constexpr uint32_t kBusySpins = 100;  // without a pause, which costs 40 ns or more on some cores
 constexpr uint32_t kYields = 40;
 constexpr uint32_t kSpinsPerCheck = 1U << 14;  // about 0.5 ms
+constexpr uint64_t kCheckIntervalNs = 100 * kNanosPerMilli;
 constexpr uint64_t kSleepSliceNs = 50 * kNanosPerMilli;
 
 [[nodiscard]] uint64_t now_ns() noexcept {
@@ -27,6 +29,17 @@ constexpr uint64_t kSleepSliceNs = 50 * kNanosPerMilli;
 
 void ClientImpl::check_daemon() noexcept {
   if (!connection_.alive()) broken_ = true;
+}
+
+void ClientImpl::check_daemon_now_and_then() noexcept {
+  if (idle()) return;
+  timespec coarse;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &coarse);
+  const uint64_t now = static_cast<uint64_t>(coarse.tv_sec) * kNanosPerSecond +
+                       static_cast<uint64_t>(coarse.tv_nsec);
+  if (now - checked_ns_ < kCheckIntervalNs) return;
+  checked_ns_ = now;
+  check_daemon();
 }
 
 template <class Ready>
