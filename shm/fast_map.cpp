@@ -10,8 +10,9 @@ namespace copykv {
 
 namespace {
 
-// A split follows when there are more than 24/5 = 4.8 items per bucket of 7: measured best between
-// memory (13.3 B of primary buckets per item) and the share of keys in overflow buckets.
+// A split follows when there are more than 24/5 = 4.8 items per bucket of 7: fewer cost memory
+// (13.3 B of primary buckets per item), more put too many keys into overflow buckets
+// (docs/adr/0002).
 constexpr uint64_t kItemsPerBucketTimes5 = 24;
 
 constexpr uint64_t reverse_bits(uint64_t bits) noexcept {

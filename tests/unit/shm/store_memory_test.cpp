@@ -58,13 +58,17 @@ TEST_CASE("memory is populated ahead of what is wanted, never beyond the budget"
 }
 
 TEST_CASE("neither region starves the other", "[store_memory]") {
-  auto memory = make(64 * kMiB);
-  memory->arena().wanted_bytes = 64 * kMiB;
+  auto memory = make(128 * kMiB);
+  memory->arena().wanted_bytes = 128 * kMiB;
   populate_all(*memory);
-  CHECK(memory->arena().populated_bytes == 60 * kMiB);  // 1/16 is kept for the index
+  CHECK(memory->arena().populated_bytes == 120 * kMiB);  // 1/16 is kept for the index
   CHECK(memory->arena().exhausted == 1);
-  CHECK(memory->index().populated_bytes == 4 * kMiB);
-  CHECK(memory->populated_bytes() == 64 * kMiB);
+  CHECK(memory->index().exhausted == 0);
+  memory->index().wanted_bytes = 8 * kMiB;
+  populate_all(*memory);
+  CHECK(memory->index().populated_bytes == 8 * kMiB);
+  CHECK(memory->index().exhausted == 1);
+  CHECK(memory->populated_bytes() == 128 * kMiB);
 }
 
 TEST_CASE("populated memory is there, zero and writable", "[store_memory]") {
