@@ -58,8 +58,8 @@ InProcessDaemon::InProcessDaemon(const Options& options)
   size_t space = rank_page_.size();
   rank_ = static_cast<RankHeader*>(std::align(kPageBytes, rank_page_bytes(1), start, space));
   rank_->magic = kRankPageMagic;
-  rank_->rank_count = 1;
-  rank_->daemon_count = 1;
+  rank_->rank_count = options.rank_count;
+  rank_->daemon_count = options.daemon_count;
   rank_->value_bytes_max = options.value_bytes_max;
   block_ = &daemon_block(*rank_, 0);
   memory_ = options.memory;
@@ -73,6 +73,7 @@ InProcessDaemon::InProcessDaemon(const Options& options)
   store_ = std::make_unique<Store>(
       *memory_, StoreOptions{.first_version = 1, .value_bytes_max = options.value_bytes_max});
   EngineOptions engine;
+  engine.daemon_count = options.daemon_count;
   engine.lanes_max = options.lanes_max;
   engine.value_bytes_max = options.value_bytes_max;
   engine.turns_per_clock_read = 1;

@@ -57,6 +57,8 @@ class InProcessDaemon {
     uint32_t lanes_max = 64;
     bool fence_free = false;
     uint32_t value_bytes_max = 1U << 20;
+    uint32_t daemon_count = 1;      ///< owners below this are daemons of this rank
+    uint32_t rank_count = 1;        ///< more than 1: keys may belong to owners behind `network`
     Clock* clock = nullptr;         ///< nullptr: the system's
     Network* network = nullptr;     ///< nullptr: the rank is alone
     StoreMemory* memory = nullptr;  ///< nullptr: its own, of memory_bytes
@@ -80,6 +82,8 @@ class InProcessDaemon {
   [[nodiscard]] Engine& engine() { return *engine_; }
   [[nodiscard]] Store& store() { return *store_; }
   [[nodiscard]] DaemonBlock& block() { return *block_; }
+  /// The routing table is all zero: this daemon owns every key until a test says otherwise.
+  [[nodiscard]] RankHeader& rank() { return *rank_; }
   [[nodiscard]] int wake_fd() const { return wake_fd_.get(); }
 
  private:
