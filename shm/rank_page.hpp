@@ -40,7 +40,7 @@ struct RankHeader {
   uint16_t partition_owner[kPartitionCount];  ///< daemon of this rank (one rank), else owner index
 };
 
-/// Log-linear counts of durations: 32 buckets per power of two (3 % wide), 1 ns to about 4 s.
+/// Log-linear counts of durations: 32 buckets per power of two (3 % wide), 1 ns to about 8 s.
 struct PhaseHistogram {
   static constexpr uint32_t kSubBucketBits = 5;
   static constexpr uint32_t kBuckets = 29U << kSubBucketBits;
