@@ -67,7 +67,8 @@ Outcome<std::string> find_daemon() {
   }
   std::error_code error;
   const fs::path here = fs::read_symlink("/proc/self/exe", error).parent_path();
-  for (const fs::path& candidate : {here / "copykvd", here.parent_path() / "daemon" / "copykvd"}) {
+  for (const fs::path& candidate : {here / "copykvd", here.parent_path() / "daemon" / "copykvd",
+                                    here.parent_path().parent_path() / "daemon" / "copykvd"}) {
     if (::access(candidate.c_str(), X_OK) == 0) return candidate.string();
   }
   return Failure{fmt::format(
