@@ -129,22 +129,15 @@ Resources DaemonProcess::resources() const {
 }
 
 uint64_t DaemonProcess::cpu_ns() const {
-  std::ifstream file(fmt::format("/proc/{}/stat", pid_));
-  std::string text;
-  std::getline(file, text);
-  // Fields 14 and 15, counted after the name in parentheses, which is field 2.
-  std::vector<std::string> fields;
-  std::string field;
-  for (const char c : text.substr(text.rfind(')') + 2) + " ") {
-    if (c == ' ') {
-      fields.push_back(std::move(field));
-      field.clear();
-    } else {
-      field += c;
-    }
+  uint64_t total_ns = 0;
+  std::error_code gone;
+  for (const auto& task : fs::directory_iterator(fmt::format("/proc/{}/task", pid_), gone)) {
+    std::ifstream file(task.path() / "schedstat");
+    uint64_t on_cpu_ns = 0;  // the first number; finer than the ticks of `stat`
+    file >> on_cpu_ns;
+    total_ns += on_cpu_ns;
   }
-  const uint64_t ticks = std::stoull(fields.at(11)) + std::stoull(fields.at(12));
-  return ticks * kNanosPerSecond / static_cast<uint64_t>(::sysconf(_SC_CLK_TCK));
+  return total_ns;
 }
 
 uint64_t setting(const char* name, uint64_t otherwise) {

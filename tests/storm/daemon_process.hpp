@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <copykv/client.hpp>
@@ -33,6 +34,8 @@ class DaemonProcess {
 
   /// Starts and waits for the line `ready`. Throws std::runtime_error with what the daemon said.
   void start();
+  /// For the next start().
+  void set_flags(std::vector<std::string> flags) { flags_ = std::move(flags); }
   /// kill -9, and waits for the end.
   void kill();
   void send_signal(int signal) const;
