@@ -13,6 +13,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TAIL_LINES = 30
 SANITIZER_TIMEOUT_FACTOR = 4
+FUZZ_SECONDS_PER_TARGET = 20
 # Beyond this the kernel may put a mapping where ThreadSanitizer of clang 14 keeps its shadow.
 TSAN_RANDOM_BITS_MAX = 28
 
@@ -60,7 +61,9 @@ class Tally:
 def flavours(quick):
     if quick:
         return [Flavour("release", "build", "g++", ["--buildtype=release"], ["unit", "tidy"])]
-    memory = ["--buildtype=debugoptimized", "-Db_sanitize=address,undefined", "-Db_lundef=false"]
+    # Counting covered edges in this build lets its fuzz targets search instead of guess.
+    memory = ["--buildtype=debugoptimized", "-Db_sanitize=address,undefined", "-Db_lundef=false",
+              "-Dcpp_args=-fsanitize=fuzzer-no-link"]
     threads = ["--buildtype=debugoptimized", "-Db_sanitize=thread", "-Db_lundef=false"]
     bits = pathlib.Path("/proc/sys/vm/mmap_rnd_bits")
     randomized = bits.exists() and int(bits.read_text()) > TSAN_RANDOM_BITS_MAX
@@ -145,6 +148,8 @@ def run_tests(flavour, tally):
     environment = {**os.environ, "ASAN_OPTIONS": "detect_stack_use_after_return=1",
                    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
                    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1"}
+    if "fuzz" in flavour.suites:
+        environment.setdefault("COPYKV_FUZZ_SECONDS", str(FUZZ_SECONDS_PER_TARGET))
     done = subprocess.run([*flavour.wrapper, *command], cwd=ROOT, env=environment,
                           capture_output=True, check=False)
     if not results.exists():
