@@ -171,7 +171,9 @@ std::map<std::string, Bytes> protocol_examples() {
   SegmentHeader header{};
   write_segment_header(header, kGeometry, kEpoch);
   examples["segment-header"] = bytes_of(header);
-  examples["client-control"] = bytes_of(ClientControl{1});
+  const auto control = std::make_unique<ClientControl>();  // zeroed with its padding
+  control->sleeping = 1;
+  examples["client-control"] = bytes_of(*control);
   show_operations(examples);
   show_keys(examples);
   show_handshake(examples);
