@@ -30,9 +30,12 @@ class CliTest(unittest.TestCase):
         self.addCleanup(self.daemon.stop)
         self.daemon.start()
 
+    def environment(self):
+        return {**self.daemon.environment(), "COPYKV_TIMEOUT": "30s"}  # for slow machines
+
     def copykv(self, *arguments, stdin=b"", **environment):
         return subprocess.run([build_root() / "tools" / "copykv", *arguments], input=stdin,
-                              env={**self.daemon.environment(), **environment},
+                              env={**self.environment(), **environment},
                               capture_output=True, timeout=60, check=False)
 
     def ends(self, code, *arguments, **options):
@@ -84,7 +87,7 @@ class ValuesTest(CliTest):
         self.assertEqual(len(self.ends(DONE, "get", "blob")), VALUE_BYTES_MAX)  # not touched
         with open("/dev/zero", "rb") as endless:
             done = subprocess.run([build_root() / "tools" / "copykv", "put", "blob", "-"],
-                                  stdin=endless, env=self.daemon.environment(),
+                                  stdin=endless, env=self.environment(),
                                   capture_output=True, timeout=60, check=False)
         self.assertEqual(done.returncode, ERROR)
 
@@ -216,7 +219,7 @@ class FilesTest(CliTest):
             for arguments, files in [(["load", "-"], {"stdin": endless}),
                                      (["info"], {"stdout": full})]:
                 done = subprocess.run([build_root() / "tools" / "copykv", *arguments],
-                                      env=self.daemon.environment(), stderr=subprocess.PIPE,
+                                      env=self.environment(), stderr=subprocess.PIPE,
                                       timeout=60, check=False, **files)
                 self.assertEqual(done.returncode, ERROR, arguments)
                 self.assertRegex(done.stderr, rb"\Acopykv: [^\n]+\n\Z")

@@ -25,8 +25,13 @@ COPYKV = build_root() / "tools" / "copykv"
 ENTER_SCREEN, LEAVE_SCREEN, SHOW_CURSOR = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
 
 
+def environment(daemon):
+    # Machines that run tests may be slow; tests of the limit itself give --timeout.
+    return {**daemon.environment(), "COPYKV_TIMEOUT": "30s"}
+
+
 def run(daemon, *arguments):
-    return subprocess.run([COPYKV, *arguments], env=daemon.environment(), capture_output=True,
+    return subprocess.run([COPYKV, *arguments], env=environment(daemon), capture_output=True,
                           text=True, timeout=60, check=False)
 
 
@@ -66,8 +71,13 @@ class WatchTest(unittest.TestCase):
         self.assertIn("daemon 1", text.stdout)
 
     def test_top_once(self):
-        done = run(self.daemon, "top", "--once", "--interval", "300ms")
-        self.assertEqual((done.returncode, done.stderr), (DONE, ""))
+        give_up = time.monotonic() + 30
+        while True:
+            done = run(self.daemon, "top", "--once", "--interval", "500ms")
+            self.assertEqual((done.returncode, done.stderr), (DONE, ""))
+            # The probe may still be attaching.
+            if "pings" in done.stdout or time.monotonic() > give_up:
+                break
         for part in ["operations/s", "probe", "p50", "p99", "memory", "turns/s", "busy", "lanes"]:
             self.assertIn(part, done.stdout)
         self.assertNotIn("\x1b", done.stdout)
@@ -79,7 +89,7 @@ class WatchTest(unittest.TestCase):
         for arguments in [["get", "k"], ["put", "k", "w"], ["ping"], ["dump"]]:
             begin = time.monotonic()
             done = run(self.daemon, *arguments, "--timeout", "300ms")
-            self.assertLess(time.monotonic() - begin, 5)
+            self.assertLess(time.monotonic() - begin, 10)
             self.assertEqual(done.returncode, ERROR, done)
             self.assertRegex(done.stderr, r"\Acopykv: \w+: no answer within 300ms;[^\n]*\n\Z")
         self.assertEqual(json.loads(run(self.daemon, "stat", "--json").stdout)["pid"],
@@ -92,6 +102,56 @@ class WatchTest(unittest.TestCase):
         self.assertRegex(doctor.stdout, r"(?m)^fail  job default rank 0 +no answer within 300ms$")
         os.kill(self.daemon.pid, signal.SIGCONT)
         self.assertEqual(run(self.daemon, "get", "k").stdout, "v")
+
+
+class LostAfterAttachTest(unittest.TestCase):
+    """The daemon stops or dies when copykv has attached and waits for its stdin."""
+
+    def setUp(self):
+        self.daemon = DaemonProcess(["--memory", "64MiB"])
+        self.addCleanup(self.daemon.stop)
+        self.daemon.start()
+
+    def after(self, fault, *arguments, stdin):
+        tool = subprocess.Popen([COPYKV, *arguments, "--timeout", "2s"], stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                env=environment(self.daemon))
+        give_up = time.monotonic() + 20
+        while json.loads(run(self.daemon, "stat", "--json").stdout)["clients_attached"] == 0:
+            self.assertLess(time.monotonic(), give_up)
+            time.sleep(0.01)
+        fault()
+        begin = time.monotonic()
+        output, errors = tool.communicate(stdin, timeout=20)
+        self.assertLess(time.monotonic() - begin, 10)
+        self.assertEqual(output, "")
+        return tool.returncode, errors
+
+    def stop(self):
+        os.kill(self.daemon.pid, signal.SIGSTOP)
+
+    def test_stopped(self):
+        code, errors = self.after(self.stop, "put", "k", "-", stdin="v")
+        self.assertEqual(code, ERROR)
+        self.assertRegex(errors, r"\Acopykv: put: no answer within 2s;[^\n]*\n\Z")
+
+    def test_stopped_during_load(self):
+        lines = "".join(json.dumps({"key": f"k{i}", "value": "v"}) + "\n" for i in range(1000))
+        code, errors = self.after(self.stop, "load", "-", stdin=lines)
+        self.assertEqual(code, ERROR)
+        self.assertRegex(errors, r"\Acopykv: load: no answer within 2s;[^\n]*\n\Z")
+
+    def test_killed(self):
+        code, errors = self.after(self.daemon.kill, "put", "k", "-", stdin="v")
+        self.assertEqual(code, NO_DAEMON)
+        self.assertRegex(errors, r"\Acopykv: the daemon went away[^\n]*\n\Z")
+
+    def test_killed_during_load(self):
+        lines = "".join(json.dumps({"key": f"k{i}", "value": "v"}) + "\n" for i in range(1000))
+        code, errors = self.after(self.daemon.kill, "load", "-", stdin=lines)
+        self.assertEqual(code, NO_DAEMON)
+        self.assertRegex(errors,
+                         r"\Acopykv: stdin:1: the daemon went away[^\n]*0 records are loaded\n\Z")
 
 
 class TopOnATerminalTest(unittest.TestCase):
@@ -107,7 +167,7 @@ class TopOnATerminalTest(unittest.TestCase):
         self.before = termios.tcgetattr(slave)
         self.top = subprocess.Popen([COPYKV, "top", "--interval", "200ms"], stdin=slave,
                                     stdout=slave, stderr=subprocess.PIPE,
-                                    env=self.daemon.environment())
+                                    env=environment(self.daemon))
         self.addCleanup(self.top.kill)
         self.screen = b""
         self.read_until(b"busy")

@@ -29,8 +29,10 @@ class Dumper {
     std::iota(free_.begin(), free_.end(), 0U);
   }
 
+  [[nodiscard]] bool is_full() const noexcept { return free_.empty(); }
+
+  /// Begins to read a value. Not when it is full.
   void read(std::string_view key) {
-    while (free_.empty()) take();
     const uint32_t index = free_.back();
     free_.pop_back();
     keys_[index] = key;
@@ -42,11 +44,7 @@ class Dumper {
     if (status != Status::ok) throw failure_of({.status = status}, key);
   }
 
-  void drain() {
-    while (client_.in_flight() > 0) take();
-  }
-
- private:
+  /// Waits for values and writes them.
   void take() {
     std::array<Completion, kInFlightMax> done;
     const size_t taken = client_.wait(done, common_.timeout_ms());
@@ -57,6 +55,11 @@ class Dumper {
     }
   }
 
+  void drain() {
+    while (client_.in_flight() > 0) take();
+  }
+
+ private:
   void write(std::string_view key, const Result& result) {
     if (result.status == Status::not_found) return;  // deleted or expired since it was enumerated
     if (!result.ok()) throw failure_of(result, key);
@@ -84,9 +87,13 @@ Exit run(const Common& common, bool base64) {
   Dumper dumper(common, base64 ? Encoding::base64 : Encoding::utf8);
   const TimeLimit limit(common.timeout_ns, no_answer_line("dump", common));
   const Status status = enumerator.for_each_key([&](std::string_view key) {
-    limit.pause();
+    if (dumper.is_full()) {
+      // Not the enumeration's time: a get has its own limit, and our reader may be slow.
+      limit.pause();
+      dumper.take();
+      limit.restart();
+    }
     dumper.read(key);
-    limit.restart();
   });
   limit.pause();
   if (status != Status::ok) throw failure_of({.status = status}, {});
