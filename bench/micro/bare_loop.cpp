@@ -15,7 +15,11 @@ constexpr uint32_t kGroup = 16;
 }  // namespace
 
 BareLoop::BareLoop(uint32_t key_count, uint32_t queue_depth)
-    : key_count_(key_count), queue_depth_(queue_depth), slots_(queue_depth) {
+    : key_count_(key_count),
+      queue_depth_(queue_depth),
+      slots_(queue_depth),
+      asked_(queue_depth),
+      seqs_(queue_depth) {
   const uint64_t size = std::bit_ceil(uint64_t{key_count} * 3 / 2);
   shift_ = 64 - static_cast<uint32_t>(std::countr_zero(size));
   table_.resize(size);
@@ -27,24 +31,22 @@ BareLoop::BareLoop(uint32_t key_count, uint32_t queue_depth)
 }
 
 void BareLoop::serve(const uint32_t& stop) noexcept {
-  uint32_t slot = 0;
-  uint64_t seq = 1;
   std::array<Slot*, kGroup> group;
   std::array<uint64_t, kGroup> keys;
   std::array<uint64_t, kGroup> places;
   while (observe(stop) == 0) {
     uint32_t taken = 0;
-    const uint64_t group_seq = seq;
+    const uint64_t group_seq = seq_;
     for (; taken < kGroup; ++taken) {
-      Slot& next = slots_[slot];
-      if (observe(next.request.head) != seq) break;
+      Slot& next = slots_[slot_];
+      if (observe(next.request.head) != seq_) break;
       group[taken] = &next;
       keys[taken] = peek(next.request.data[0]);
       places[taken] = place_of(keys[taken]);
       prefetch(&table_[places[taken]]);
-      if (++slot == queue_depth_) {
-        slot = 0;
-        ++seq;
+      if (++slot_ == queue_depth_) {
+        slot_ = 0;
+        ++seq_;
       }
     }
     uint64_t answer_seq = group_seq;
@@ -62,31 +64,23 @@ void BareLoop::serve(const uint32_t& stop) noexcept {
 double BareLoop::drive(uint64_t duration_ns) noexcept {
   const SystemClock clock;
   Random random(1);
-  std::vector<uint64_t> asked(queue_depth_);
-  std::vector<uint64_t> seqs(queue_depth_);
-  for (uint32_t slot = 0; slot < queue_depth_; ++slot) {
-    seqs[slot] = peek(slots_[slot].response.head);
-  }
-  uint32_t head = 0;
-  uint32_t tail = 0;
   uint32_t in_flight = 0;
   uint64_t done = 0;
   const uint64_t start_ns = clock.now_ns();
   uint64_t now_ns = start_ns;
   while (now_ns - start_ns < duration_ns || in_flight > 0) {
-    const bool asking = now_ns - start_ns < duration_ns || head != 0;
+    const uint32_t depth = now_ns - start_ns < duration_ns ? queue_depth_ : 0;
     for (uint32_t round = 0; round < 4096; ++round) {
-      while (in_flight < queue_depth_ && (asking || head != 0)) {
-        Slot& slot = slots_[head];
-        asked[head] = random.below(key_count_);
-        poke(slot.request.data[0], asked[head]);
-        publish(slot.request.head, ++seqs[head]);
-        head = head + 1 == queue_depth_ ? 0 : head + 1;
-        ++in_flight;
+      for (; in_flight < depth; ++in_flight) {
+        Slot& slot = slots_[head_];
+        asked_[head_] = random.below(key_count_);
+        poke(slot.request.data[0], asked_[head_]);
+        publish(slot.request.head, ++seqs_[head_]);
+        head_ = head_ + 1 == queue_depth_ ? 0 : head_ + 1;
       }
-      while (in_flight > 0 && observe(slots_[tail].response.head) == seqs[tail]) {
-        if (peek(slots_[tail].response.data[0]) != value_of(asked[tail])) return 0;
-        tail = tail + 1 == queue_depth_ ? 0 : tail + 1;
+      while (in_flight > 0 && observe(slots_[tail_].response.head) == seqs_[tail_]) {
+        if (peek(slots_[tail_].response.data[0]) != value_of(asked_[tail_])) return 0;
+        tail_ = tail_ + 1 == queue_depth_ ? 0 : tail_ + 1;
         --in_flight;
         ++done;
       }

@@ -35,6 +35,16 @@ class BareLoop {
   uint32_t shift_;
   std::vector<Entry> table_;
   std::vector<Slot> slots_;
+
+  // The server's place in the ring.
+  uint32_t slot_ = 0;
+  uint64_t seq_ = 1;
+
+  // The client's: what each slot was asked, and the ring's ends.
+  std::vector<uint64_t> asked_;
+  std::vector<uint64_t> seqs_;
+  uint32_t head_ = 0;
+  uint32_t tail_ = 0;
 };
 
 }  // namespace copykv::bench

@@ -91,7 +91,7 @@ TEST_CASE("a mix of two versions is caught") {
     REQUIRE_FALSE(value_is_right(newer.substr(0, 4) + older.substr(4), 7));
     REQUIRE_FALSE(value_is_right(older.substr(0, 4) + newer.substr(4), 7));
   }
-  for (const size_t bytes : {16, 24, 64, 1000, 4096}) {
+  for (const size_t bytes : {16U, 24U, 64U, 1000U, 4096U}) {
     const std::string older = make(bytes, 7, {1, 10});
     const std::string newer = make(bytes, 7, {1, 11});
     for (size_t at = 8; at < bytes; at += 8) {

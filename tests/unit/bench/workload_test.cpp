@@ -70,7 +70,7 @@ TEST_CASE("zipfian: frequencies follow 1 / rank^theta, and every rank has its ow
   std::sort(counts.rbegin(), counts.rend());
   const double zeta_n = zeta(kKeys, theta);
   // The method of Gray et al. is exact for the two most popular keys and close for the others.
-  for (const uint64_t rank : {0, 1}) {
+  for (const uint64_t rank : {0U, 1U}) {
     const double expected =
         static_cast<double>(kDraws) / std::pow(static_cast<double>(rank + 1), theta) / zeta_n;
     CHECK(static_cast<double>(counts[rank]) == Approx(expected).epsilon(0.03));
