@@ -29,6 +29,14 @@ Bytes bytes_of(const T& value) {
   return bytes_at(&value, sizeof(value));
 }
 
+/// As fresh shared memory is: also the padding, which initialisation need not clear.
+template <class T>
+std::unique_ptr<T> zeroed() {
+  auto made = std::make_unique<T>();
+  std::memset(static_cast<void*>(made.get()), 0, sizeof(T));
+  return made;
+}
+
 /// A real client and a real engine over one segment of four slots.
 struct Exchange {
   Exchange() {
@@ -131,7 +139,7 @@ void show_handshake(std::map<std::string, Bytes>& examples) {
 }
 
 void show_rank_page(std::map<std::string, Bytes>& examples) {
-  auto header = std::make_unique<RankHeader>();
+  const auto header = zeroed<RankHeader>();
   header->magic = kRankPageMagic;
   header->abi_major = kAbiMajor;
   header->abi_minor = kAbiMinor;
@@ -152,7 +160,7 @@ void show_rank_page(std::map<std::string, Bytes>& examples) {
   }
   examples["rank-header"] = bytes_of(*header);
 
-  auto block = std::make_unique<DaemonBlock>();
+  const auto block = zeroed<DaemonBlock>();
   block->sleeping = 1;
   block->turns = 4608;
   block->busy_turns = 2;
@@ -171,7 +179,7 @@ std::map<std::string, Bytes> protocol_examples() {
   SegmentHeader header{};
   write_segment_header(header, kGeometry, kEpoch);
   examples["segment-header"] = bytes_of(header);
-  const auto control = std::make_unique<ClientControl>();  // zeroed with its padding
+  const auto control = zeroed<ClientControl>();
   control->sleeping = 1;
   examples["client-control"] = bytes_of(*control);
   show_operations(examples);
