@@ -6,7 +6,6 @@
 
 #include <type_traits>
 
-
 #include "base/units.hpp"
 
 namespace copykv {
