@@ -64,6 +64,10 @@ std::string ClientImpl::reattach() {
   Status status = Status::ok;
   Outcome<Connection> connection = Connection::open(options_, status);
   if (!connection) return connection.error;
+  if (buffers_ > 0) {
+    old_segments_.push_back({incarnation_, buffers_, connection_.take_segment()});
+    buffers_ = 0;
+  }
   connection_ = std::move(*connection);
   set_up_lanes();
   return {};
@@ -130,7 +134,7 @@ Result Client::get(std::string_view key, std::span<std::byte> into) noexcept {
     result.value = {};
     return result;
   }
-  std::memcpy(into.data(), result.value.data(), result.value.size());
+  if (!result.value.empty()) std::memcpy(into.data(), result.value.data(), result.value.size());
   result.value = as_text(into.first(result.value.size()));
   return result;
 }
@@ -227,23 +231,44 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 }
 
 void Buffer::reset() noexcept {
-  // After a reattach the old bulk area is gone, and the room with it.
-  if (owner_ != nullptr && owner_->incarnation_ == incarnation_) {
-    owner_->bulk_.release({offset_, whole_pages(bytes_.size())});
+  if (owner_ != nullptr) {
+    if (owner_->incarnation_ == incarnation_) {
+      owner_->bulk_.release({offset_, whole_pages(bytes_.size())});
+    }
+    owner_->forget_buffer(incarnation_);
   }
   owner_ = nullptr;
   bytes_ = {};
 }
 
-Buffer Client::reserve(size_t bytes) noexcept {
+void ClientImpl::forget_buffer(uint32_t incarnation) noexcept {
+  if (incarnation == incarnation_) {
+    --buffers_;
+    return;
+  }
+  for (auto old = old_segments_.begin(); old != old_segments_.end(); ++old) {
+    if (old->incarnation != incarnation) continue;
+    if (--old->buffers == 0) old_segments_.erase(old);
+    return;
+  }
+}
+
+Buffer ClientImpl::reserve(size_t bytes) noexcept {
   Buffer buffer;
-  const BulkRoom room = impl_->reserve_room(bytes);
+  if (!attached()) return buffer;
+  if (views_out_) expire_views();
+  const BulkRoom room = reserve_room(bytes);
   if (room.bytes == 0) return buffer;
-  buffer.owner_ = impl_.get();
-  buffer.bytes_ = {impl_->connection_.bulk() + room.offset, bytes};
+  ++buffers_;
+  buffer.owner_ = this;
+  buffer.bytes_ = {connection_.bulk() + room.offset, bytes};
   buffer.offset_ = room.offset;
-  buffer.incarnation_ = impl_->incarnation_;
+  buffer.incarnation_ = incarnation_;
   return buffer;
+}
+
+Buffer Client::reserve(size_t bytes) noexcept {
+  return impl_->reserve(bytes);
 }
 
 Result Client::put(std::string_view key, Buffer&& value, const PutOptions& options) noexcept {
@@ -270,6 +295,7 @@ Status ClientImpl::start_buffer(Request request, Buffer& value, uint64_t tag, Si
   const Status status =
       sink == Sink::call ? start_waiting(request, at) : start(request, tag, sink, at);
   if (status == Status::ok) {  // the room belongs to the operation now, which returns it
+    forget_buffer(incarnation_);
     value.owner_ = nullptr;
     value.bytes_ = {};
   }

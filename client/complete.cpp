@@ -69,7 +69,7 @@ Result ClientImpl::take(SlotRef at) noexcept {
 
 /// A get whose value did not fit its slot: the same again, with room in the bulk area. The slot's
 /// request is still there, since only this client writes it.
-bool ClientImpl::ask_again(SlotRef at, Result& result) noexcept {
+bool ClientImpl::ask_again(SlotRef at, Sink sink, SlotRef& fresh, Result& result) noexcept {
   const OpRecord record = at.lane->records[at.slot];
   if (record.attempts >= kAttemptsMax) return false;
   const RequestLine& line = at.lane->slots[at.slot].request;
@@ -82,9 +82,11 @@ bool ClientImpl::ask_again(SlotRef at, Result& result) noexcept {
               head.key_bytes);
   Request again{.op = record.op, .key = {key, head.key_bytes}};
   again.room = reserve_room(result.value_bytes);
-  if (again.room.bytes == 0) return false;
-  SlotRef fresh;
-  const Status status = start(again, record.tag, Sink::user, fresh);
+  if (again.room.bytes == 0) {
+    if (broken_) result.status = lost(Op::get);
+    return false;
+  }
+  const Status status = start(again, record.tag, sink, fresh);
   if (status == Status::ok) {
     fresh.lane->records[fresh.slot].attempts = static_cast<uint8_t>(record.attempts + 1);
     return true;
@@ -143,7 +145,8 @@ size_t ClientImpl::poll(std::span<Completion> completions) noexcept {
       if (answered_too_small(at)) [[unlikely]] {
         if (taken > 0) return taken;  // asking again may reuse memory that views point to
         completions[0] = {lane.records[at.slot].tag, take(at)};
-        if (ask_again(at, completions[0].result)) continue;
+        SlotRef fresh;
+        if (ask_again(at, Sink::user, fresh, completions[0].result)) continue;
       } else {
         completions[taken].tag = lane.records[at.slot].tag;
         completions[taken].result = take(at);
@@ -156,18 +159,16 @@ size_t ClientImpl::poll(std::span<Completion> completions) noexcept {
   return taken;
 }
 
-size_t ClientImpl::wait(std::span<Completion> completions, uint64_t timeout_ns) noexcept {
-  while (true) {
-    const size_t taken = poll(completions);
-    if (taken > 0 || in_flight() == 0 || completions.empty()) return taken;
-    if (!wait_any(timeout_ns)) return poll(completions);
-  }
-}
-
 void ClientImpl::stash(SlotRef at) noexcept {
   Stashed& entry = stash_.emplace_back();
   entry.completion.tag = at.lane->records[at.slot].tag;
+  const bool too_small = answered_too_small(at);
   Result& result = entry.completion.result = take(at);
+  SlotRef fresh;
+  if (too_small && ask_again(at, Sink::call, fresh, result)) {
+    wait_answer(fresh);
+    result = take(fresh);
+  }
   entry.value.assign(result.value);
   if (!result.value.empty()) result.value = entry.value;
 }
@@ -200,7 +201,10 @@ Result ClientImpl::call(const Request& request) noexcept {
     if (!ask_larger) return result;
     expire_views();
     attempt.room = reserve_room(result.value_bytes);
-    if (attempt.room.bytes == 0) return result;
+    if (attempt.room.bytes == 0) {
+      if (broken_) result.status = lost(request.op);
+      return result;
+    }
   }
 }
 
@@ -210,10 +214,10 @@ void ClientImpl::run_batch(size_t request_count, Request (*request_of)(void* con
   size_t ended = 0;
   std::vector<size_t> too_small;  // asked again one by one at the end
   while (ended + too_small.size() < request_count) {
-    Status status = Status::ok;
-    while (started < request_count && status != Status::would_block) {
+    // What a dead daemon has in flight ends first: attaching again would take it from the batch.
+    while (started < request_count && !(broken_ && !idle())) {
       SlotRef at;
-      status = start(request_of(context, started), started, Sink::call, at);
+      const Status status = start(request_of(context, started), started, Sink::call, at);
       if (status == Status::would_block) break;
       if (status != Status::ok) {
         sink(context, started, Result{.status = status});

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <copykv/client.hpp>
@@ -54,6 +55,11 @@ class Connection {
   [[nodiscard]] std::byte* bulk() const noexcept { return segment_ + geometry_.bulk_offset(); }
   [[nodiscard]] uint64_t bulk_bytes_granted() const noexcept { return bulk_bytes_granted_; }
   [[nodiscard]] const std::string& socket_path() const noexcept { return socket_path_; }
+
+  /// Leaves this attachment without its segment, for those who still point into it.
+  [[nodiscard]] boost::interprocess::mapped_region take_segment() noexcept {
+    return std::move(segment_mapping_);
+  }
 
   /// Ends the sleep of a daemon that announced it; a system call.
   void wake(uint32_t daemon) const noexcept;

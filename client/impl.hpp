@@ -53,15 +53,17 @@ struct ClientImpl {
   Status start_get(std::string_view key, uint64_t tag, Sink sink, SlotRef& at) noexcept;
   /// As start, but waits for slots and bulk room, stashing answers that poll has not taken.
   Status start_waiting(const Request& request, SlotRef& at) noexcept;
+  [[nodiscard]] Buffer reserve(size_t bytes) noexcept;
   /// A put whose value stands in `value` already; takes its room when it starts.
   Status start_buffer(Request request, Buffer& value, uint64_t tag, Sink sink,
                       SlotRef& at) noexcept;
   [[nodiscard]] BulkRoom reserve_room(uint64_t bytes) noexcept;
+  /// Whether there is a daemon, attaching again first where the options say so.
+  [[nodiscard]] bool attached() noexcept;
 
   // complete.cpp
   Result call(const Request& request) noexcept;
   size_t poll(std::span<Completion> completions) noexcept;
-  size_t wait(std::span<Completion> completions, uint64_t timeout_ns) noexcept;
   using BatchSink = void (*)(void* context, size_t index, const Result& result);
   /// `request_of(context, index)` makes request `index`; `sink` takes its result.
   void run_batch(size_t request_count, Request (*request_of)(void* context, size_t index),
@@ -70,6 +72,7 @@ struct ClientImpl {
   Result take(SlotRef at) noexcept;
 
   // wait.cpp
+  size_t wait(std::span<Completion> completions, uint64_t timeout_ns) noexcept;
   /// Waits until `slot` is answered or the daemon is gone.
   void wait_answer(SlotRef at) noexcept;
   /// Waits until any slot in flight is answered; false after timeout_ns.
@@ -80,6 +83,8 @@ struct ClientImpl {
 
   /// Ends everything in flight and attaches again. Empty on success.
   [[nodiscard]] std::string reattach();
+  /// A Buffer of `incarnation` is gone.
+  void forget_buffer(uint32_t incarnation) noexcept;
   /// Waits for the oldest operation of `lane` (nullptr: of any lane) and moves its answer into the
   /// stash. False: nothing is in flight.
   bool stash_oldest(LaneEnd* lane) noexcept;
@@ -94,6 +99,15 @@ struct ClientImpl {
   size_t user_asked_ = 0;     ///< slots whose answer poll will take
   bool views_out_ = false;    ///< expiring_ or delivered_ is not empty
   std::vector<BulkRoom> expiring_;
+
+  /// The segment of an earlier attachment, kept while Buffers point into it.
+  struct OldSegment {
+    uint32_t incarnation = 0;
+    uint32_t buffers = 0;
+    boost::interprocess::mapped_region memory;
+  };
+  uint32_t buffers_ = 0;  ///< Buffers that are out, of this attachment
+  std::vector<OldSegment> old_segments_;
 
   /// A finished operation moved out of its slot, its value copied.
   struct Stashed {
@@ -113,7 +127,7 @@ struct ClientImpl {
                      SlotRef& at) noexcept;
   void send(LaneEnd& lane, const Request& request, Placement placement, uint64_t tag, Sink sink,
             SlotRef& at) noexcept;
-  [[nodiscard]] bool ask_again(SlotRef at, Result& result) noexcept;
+  [[nodiscard]] bool ask_again(SlotRef at, Sink sink, SlotRef& fresh, Result& result) noexcept;
   void stash(SlotRef at) noexcept;
   [[nodiscard]] bool take_small_get(LaneEnd& lane, Completion& completion) noexcept;
   [[nodiscard]] bool answered_too_small(SlotRef at) const noexcept;

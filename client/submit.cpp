@@ -72,7 +72,8 @@ Status ClientImpl::start(const Request& request, uint64_t tag, Sink sink, SlotRe
     return Status::invalid_key;
   }
   if (broken_) [[unlikely]] {
-    if (!options_.reattach || !reattach().empty()) return Status::disconnected;
+    // A room is part of the attachment that is gone.
+    if (request.room.bytes > 0 || !attached()) return Status::disconnected;
   }
   if (views_out_) [[unlikely]]
     expire_views();
@@ -102,7 +103,7 @@ Status ClientImpl::start_large(LaneEnd& lane, const Request& request, uint64_t t
   if (request.value_bytes > connection_.geometry().bulk_bytes_max) return Status::value_too_large;
   Request large = request;
   large.room = reserve_room(request.value_bytes);
-  if (large.room.bytes == 0) return Status::would_block;
+  if (large.room.bytes == 0) return broken_ ? Status::disconnected : Status::would_block;
   copy_to_shared(connection_.bulk() + large.room.offset, request.value.data(),
                  request.value.size());
   send(lane, large, Placement::bulk, tag, sink, at);
@@ -162,6 +163,10 @@ Status ClientImpl::start_waiting(const Request& request, SlotRef& at) noexcept {
   }
 }
 
+bool ClientImpl::attached() noexcept {
+  return !broken_ || (options_.reattach && reattach().empty());
+}
+
 BulkRoom ClientImpl::reserve_room(uint64_t bytes) noexcept {
   if (bytes == 0 || bytes > connection_.geometry().bulk_bytes_max) return {};
   BulkRoom room = bulk_.allocate(bytes);
@@ -174,6 +179,7 @@ BulkRoom ClientImpl::reserve_room(uint64_t bytes) noexcept {
     bulk_.grow_to(connection_.grow_bulk(std::min(wish, max)));
     room = bulk_.allocate(bytes);
   }
+  if (room.bytes == 0) check_daemon();  // a dead one gives no room either, and never will
   return room;
 }
 

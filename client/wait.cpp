@@ -99,6 +99,21 @@ bool ClientImpl::idle() const noexcept {
   return true;
 }
 
+size_t ClientImpl::wait(std::span<Completion> completions, uint64_t timeout_ns) noexcept {
+  uint64_t began_ns = 0;
+  uint64_t left_ns = timeout_ns;
+  while (true) {
+    const size_t taken = poll(completions);
+    if (taken > 0 || in_flight() == 0 || completions.empty()) return taken;
+    if (timeout_ns != UINT64_MAX) {  // an answer that is asked for again does not start it anew
+      const uint64_t now = now_ns();
+      if (began_ns == 0) began_ns = now;
+      left_ns = timeout_ns - std::min(timeout_ns, now - began_ns);
+    }
+    if (!wait_any(left_ns)) return poll(completions);
+  }
+}
+
 void ClientImpl::wait_answer(SlotRef at) noexcept {
   (void)wait_until([&] { return finished(at); }, UINT64_MAX);
 }

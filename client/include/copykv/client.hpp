@@ -82,7 +82,8 @@ struct Completion {
 };
 
 /// A piece of the client's bulk area, filled in place and then put without a further copy on the
-/// client's side. Returns its room when destroyed or submitted. Must not outlive its Client.
+/// client's side. Returns its room when destroyed or submitted. Must not outlive its Client. After
+/// a reattach its bytes can still be read and written, but a put of it ends as disconnected.
 class Buffer {
  public:
   Buffer() = default;
@@ -147,7 +148,7 @@ class Client {
   // ---- zero-copy put: reserve, fill, put.
 
   /// Room for one value in memory that the daemon reads directly. An empty Buffer: the bulk limit
-  /// (Options::bulk_bytes_max, or the daemon's) is reached, or `bytes` is 0.
+  /// (Options::bulk_bytes_max, or the daemon's) is reached, `bytes` is 0, or the daemon is gone.
   [[nodiscard]] Buffer reserve(size_t bytes) noexcept;
   Result put(std::string_view key, Buffer&& value, const PutOptions& options = {}) noexcept;
 
