@@ -19,7 +19,7 @@ struct LineRtt {
   std::string note{};     ///< why the figure is not what it should be; empty when it is
 };
 
-/// Takes about 100 ms.
+/// Takes about 100 ms; up to 3 s on a busy machine.
 [[nodiscard]] LineRtt measure_line_rtt(const TickClock& clock);
 
 }  // namespace copykv::bench

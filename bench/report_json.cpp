@@ -39,7 +39,7 @@ Json line_rtt_of(const Report& report) {
   Json line = {{"before", report.line_rtt_before.p50_ns},
                {"after", report.line_rtt_after.p50_ns},
                {"two_cores", report.line_rtt_before.two_cores}};
-  if (!report.line_rtt_before.note.empty()) line["note"] = report.line_rtt_before.note;
+  if (!report.line_rtt_note().empty()) line["note"] = report.line_rtt_note();
   return line;
 }
 

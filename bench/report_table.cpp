@@ -44,7 +44,7 @@ void print_load(Out out, const Report& report) {
                  report.host.compiler, report.host.build_type, report.host.commit);
   fmt::format_to(out, "line round trip (p50)  {} ns before, {} ns after{}{}\n\n",
                  report.line_rtt_before.p50_ns, report.line_rtt_after.p50_ns,
-                 report.line_rtt_before.note.empty() ? "" : "; ", report.line_rtt_before.note);
+                 report.line_rtt_note().empty() ? "" : "; ", report.line_rtt_note());
 }
 
 void print_row(Out out, std::string_view name, double ops_per_second, const Histogram& h) {

@@ -46,6 +46,10 @@ struct Report {
   bool interrupted = false;
 
   [[nodiscard]] std::vector<Measurement> measurements() const;
+  /// Why the line round trip is not what it should be; empty when it is.
+  [[nodiscard]] const std::string& line_rtt_note() const noexcept {
+    return line_rtt_before.note.empty() ? line_rtt_after.note : line_rtt_before.note;
+  }
   [[nodiscard]] ExitCode exit_code() const noexcept;
 };
 

@@ -106,6 +106,10 @@ int sweep_command(int argc, const char* const* argv) {
     if (const int* const code = std::get_if<int>(&parsed)) return *code;
     points.push_back(std::move(std::get<RunOptions>(parsed)));
   }
+  if (!points.front().hgrm_path.empty()) {
+    fmt::print(stderr, "benchkv: --hgrm holds one point: take --json with --histograms\n");
+    return kExitUsage;
+  }
   watch_interrupts();
   Json documents = Json::array();
   int code = kExitOk;

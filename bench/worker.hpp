@@ -18,6 +18,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/assert.hpp"
@@ -180,6 +181,8 @@ class Worker {
 
   void submit_round() noexcept {
     if (free_count_ == 0) return;
+    // Making the first operation is the generator's work, not the service's: before the stamp.
+    if (follow_up_count_ == 0) prepare(planned());
     const uint64_t now_ns = time_.now_ns();
     integrate(now_ns);
     bool more = submit_follow_ups(now_ns);
@@ -236,12 +239,20 @@ class Worker {
     return false;
   }
 
+  // Makes key and value of an operation.
+  void prepare(const PlannedOp& op) noexcept {
+    prepared_ = &op;
+    key_ = key_text_(op.key_index);
+    if (op.kind != Kind::put) return;
+    fill_value({value_.data(), op.value_bytes}, op.key_index,
+               {static_cast<uint16_t>(setup_.client), ++sequence_});
+  }
+
   Status send(const PlannedOp& op, uint64_t tag) noexcept {
-    const std::string_view key = key_text_(op.key_index);
-    if (op.kind != Kind::put) return backend_.submit_get(key, tag);
-    const std::span<char> value(value_.data(), op.value_bytes);
-    fill_value(value, op.key_index, {static_cast<uint16_t>(setup_.client), ++sequence_});
-    return backend_.submit_put(key, {value.data(), value.size()}, tag);
+    if (prepared_ != &op) prepare(op);
+    prepared_ = nullptr;
+    if (op.kind != Kind::put) return backend_.submit_get(key_, tag);
+    return backend_.submit_put(key_, {value_.data(), op.value_bytes}, tag);
   }
 
   void take(size_t answered, uint64_t now_ns) noexcept {
@@ -310,8 +321,10 @@ class Worker {
 
   // Of the run.
   Measurement* measured_ = nullptr;
-  const PlannedOp* planned_ = nullptr;  ///< drawn and refused with would_block
-  uint64_t level_ = 0;                  ///< operations in flight since last_change_ns_
+  const PlannedOp* planned_ = nullptr;   ///< drawn and not yet started
+  const PlannedOp* prepared_ = nullptr;  ///< whose key and value stand in key_ and value_
+  std::string_view key_{};
+  uint64_t level_ = 0;  ///< operations in flight since last_change_ns_
   uint64_t last_change_ns_ = 0;
   uint64_t last_heard_ns_ = 0;  ///< open loop: last answer, or nothing was in flight
 
