@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Messages of the attach: what is accepted, what is refused and why, and descriptors on the way.
+#include "shm/handshake.hpp"
+
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -11,8 +13,6 @@
 #include <string>
 
 #include <catch2/catch.hpp>
-
-#include "shm/handshake.hpp"
 
 using namespace copykv;
 

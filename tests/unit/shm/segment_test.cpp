@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where everything in a client's segment stands, and what a client refuses to map.
+#include "shm/segment.hpp"
+
 #include <cstring>
 #include <functional>
 #include <set>
 #include <string>
 
 #include <catch2/catch.hpp>
-
-#include "shm/segment.hpp"
 
 using namespace copykv;
 

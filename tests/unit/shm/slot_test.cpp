@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The lines of a slot, word by word, and the copies in and out of shared memory.
+#include "shm/slot.hpp"
+
 #include <array>
 #include <cstring>
 #include <string>
@@ -8,7 +10,6 @@
 
 #include "base/random.hpp"
 #include "shm/rank_page.hpp"
-#include "shm/slot.hpp"
 
 using namespace copykv;
 

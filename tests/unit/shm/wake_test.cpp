@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sleeping and waking: no sleeper is forgotten, no sleep is longer than asked.
+#include "shm/wake.hpp"
+
 #include <atomic>
 #include <thread>
 
@@ -7,7 +9,6 @@
 
 #include "base/clock.hpp"
 #include "base/membarrier.hpp"
-#include "shm/wake.hpp"
 
 using namespace copykv;
 
