@@ -11,8 +11,14 @@
 namespace copykv {
 namespace {
 
-[[nodiscard]] Request put_request(std::string_view key, std::string_view value,
-                                  const PutOptions& options) noexcept {
+[[nodiscard]] std::string_view as_text(std::span<const std::byte> bytes) noexcept {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace
+
+Request put_request(std::string_view key, std::string_view value,
+                    const PutOptions& options) noexcept {
   return {.op = Op::put,
           .condition = static_cast<Condition>(options.when),
           .key = key,
@@ -24,12 +30,6 @@ namespace {
 }
 static_assert(static_cast<uint8_t>(PutOptions::When::if_version) ==
               static_cast<uint8_t>(Condition::if_version));
-
-[[nodiscard]] std::string_view as_text(std::span<const std::byte> bytes) noexcept {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-}  // namespace
 
 // ---- attachment
 
@@ -123,7 +123,7 @@ Info Client::info() const {
 // ---- synchronous
 
 Result Client::get(std::string_view key) noexcept {
-  return impl_->call({.op = Op::get, .key = key});
+  return impl_->get(key);
 }
 
 Result Client::get(std::string_view key, std::span<std::byte> into) noexcept {
@@ -141,7 +141,7 @@ Result Client::get(std::string_view key, std::span<std::byte> into) noexcept {
 
 Result Client::put(std::string_view key, std::string_view value,
                    const PutOptions& options) noexcept {
-  return impl_->call(put_request(key, value, options));
+  return impl_->put(key, value, options);
 }
 
 Result Client::put(std::string_view key, std::span<const std::byte> value,
@@ -179,7 +179,7 @@ Status Client::submit_get(std::string_view key, uint64_t tag) noexcept {
 Status Client::submit_put(std::string_view key, std::string_view value, uint64_t tag,
                           const PutOptions& options) noexcept {
   SlotRef at;
-  return impl_->start(put_request(key, value, options), tag, Sink::user, at);
+  return impl_->start_put(key, value, options, tag, Sink::user, at);
 }
 
 Status Client::submit_del(std::string_view key, uint64_t tag) noexcept {

@@ -184,6 +184,27 @@ bool ClientImpl::stash_oldest(LaneEnd* lane) noexcept {
   return false;
 }
 
+Result ClientImpl::get(std::string_view key) noexcept {
+  SlotRef at;
+  if (start_get(key, 0, Sink::call, at) == Status::ok) [[likely]] {
+    wait_answer(at);
+    const Result result = take(at);
+    if (result.status != Status::buffer_too_small) [[likely]]
+      return result;
+  }
+  return call({.op = Op::get, .key = key});  // with more room, a free slot, or the error
+}
+
+Result ClientImpl::put(std::string_view key, std::string_view value,
+                       const PutOptions& options) noexcept {
+  SlotRef at;
+  if (start_put(key, value, options, 0, Sink::call, at) != Status::ok) [[unlikely]] {
+    return call(put_request(key, value, options));  // a free slot, or the error
+  }
+  wait_answer(at);
+  return take(at);
+}
+
 Result ClientImpl::call(const Request& request) noexcept {
   Request attempt = request;
   for (uint32_t attempts = 0;; ++attempts) {

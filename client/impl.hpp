@@ -35,6 +35,9 @@ struct Request {
   uint32_t daemon = 0;  ///< of an operation without a key (ping, keys)
 };
 
+[[nodiscard]] Request put_request(std::string_view key, std::string_view value,
+                                  const PutOptions& options) noexcept;
+
 /// Where a request went.
 struct SlotRef {
   LaneEnd* lane = nullptr;
@@ -49,7 +52,9 @@ struct ClientImpl {
 
   // submit.cpp
   Status start(const Request& request, uint64_t tag, Sink sink, SlotRef& at) noexcept;
-  /// start for a get; straight code when the key fits the line.
+  /// start for a get or put; straight code when key and value fit the line.
+  Status start_put(std::string_view key, std::string_view value, const PutOptions& options,
+                   uint64_t tag, Sink sink, SlotRef& at) noexcept;
   Status start_get(std::string_view key, uint64_t tag, Sink sink, SlotRef& at) noexcept;
   /// As start, but waits for slots and bulk room, stashing answers that poll has not taken.
   Status start_waiting(const Request& request, SlotRef& at) noexcept;
@@ -63,6 +68,8 @@ struct ClientImpl {
 
   // complete.cpp
   Result call(const Request& request) noexcept;
+  Result get(std::string_view key) noexcept;
+  Result put(std::string_view key, std::string_view value, const PutOptions& options) noexcept;
   size_t poll(std::span<Completion> completions) noexcept;
   using BatchSink = void (*)(void* context, size_t index, const Result& result);
   /// `request_of(context, index)` makes request `index`; `sink` takes its result.
@@ -120,6 +127,7 @@ struct ClientImpl {
  private:
   void set_up_lanes();
   [[nodiscard]] LaneEnd& lane_of(const Request& request) noexcept;
+  RequestLine& claim(LaneEnd& lane, Op op, uint64_t tag, Sink sink, SlotRef& at) noexcept;
   [[nodiscard]] LaneEnd& lane_of_key(std::string_view key) noexcept;
   void publish_head(LaneEnd& lane, RequestLine& line, RequestHead head) noexcept;
   void expire_views() noexcept;

@@ -44,26 +44,58 @@ inline void ClientImpl::publish_head(LaneEnd& lane, RequestLine& line, RequestHe
   COPYKV_FAULT_POINT("submit.woken");
 }
 
+/// Takes the next slot of the lane for a small operation.
+inline RequestLine& ClientImpl::claim(LaneEnd& lane, Op op, uint64_t tag, Sink sink,
+                                      SlotRef& at) noexcept {
+  uint32_t slot = 0;
+  OpRecord& record = lane.take(slot);
+  record.tag = tag;
+  record.sink = sink;
+  record.op = op;
+  record.attempts = 0;
+  if (sink == Sink::user) ++user_asked_;
+  at = {&lane, slot};
+  COPYKV_FAULT_POINT("submit.slot_taken");
+  return lane.slots[slot].request;
+}
+
 Status ClientImpl::start_get(std::string_view key, uint64_t tag, Sink sink, SlotRef& at) noexcept {
   if (key.size() - 1 >= kRequestLineDataBytes || views_out_ || broken_) [[unlikely]] {
     return start({.op = Op::get, .key = key}, tag, sink, at);
   }
   LaneEnd& lane = lane_of_key(key);
   if (lane.used == lane.depth) return Status::would_block;
-  uint32_t slot_index = 0;
-  OpRecord& record = lane.take(slot_index);
-  record.tag = tag;
-  record.sink = sink;
-  record.op = Op::get;
-  record.attempts = 0;
-  if (sink == Sink::user) ++user_asked_;
-  at = {&lane, slot_index};
-  COPYKV_FAULT_POINT("submit.slot_taken");
-  RequestLine& line = lane.slots[slot_index].request;
+  RequestLine& line = claim(lane, Op::get, tag, sink, at);
   copy_to_shared(line.data, key.data(), key.size());
   COPYKV_FAULT_POINT("submit.body_written");
   publish_head(lane, line,
-               {record.seq, static_cast<uint8_t>(Op::get), 0, static_cast<uint16_t>(key.size())});
+               {lane.records[at.slot].seq, static_cast<uint8_t>(Op::get), 0,
+                static_cast<uint16_t>(key.size())});
+  return Status::ok;
+}
+
+Status ClientImpl::start_put(std::string_view key, std::string_view value,
+                             const PutOptions& options, uint64_t tag, Sink sink,
+                             SlotRef& at) noexcept {
+  const uint64_t key_room = round_up_8(static_cast<uint32_t>(key.size()));
+  if (key.size() - 1 >= kRequestLineDataBytes || views_out_ || broken_ ||
+      value.size() > kRequestLineDataBytes - key_room) [[unlikely]] {
+    return start(put_request(key, value, options), tag, sink, at);
+  }
+  LaneEnd& lane = lane_of_key(key);
+  if (lane.used == lane.depth) return Status::would_block;
+  RequestLine& line = claim(lane, Op::put, tag, sink, at);
+  copy_to_shared(line.data, key.data(), key.size());
+  copy_to_shared(line.data + key_room / 8, value.data(), value.size());
+  COPYKV_FAULT_POINT("submit.body_written");
+  poke(line.value_bytes, static_cast<uint32_t>(value.size()));
+  poke(line.user_flags, options.flags);
+  poke(line.argument, options.version);
+  poke(line.ttl_ms, options.ttl_ms);
+  publish_head(lane, line,
+               {lane.records[at.slot].seq, static_cast<uint8_t>(Op::put),
+                static_cast<uint8_t>(static_cast<uint32_t>(options.when) << 2),
+                static_cast<uint16_t>(key.size())});
   return Status::ok;
 }
 

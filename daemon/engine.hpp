@@ -105,10 +105,9 @@ class Engine final : private AnswerSink {
     return peek(rank_.partition_owner[partition_of(hash)]);
   }
 
-  /// A plain get of a key that belongs elsewhere takes the general path.
+  /// A plain request of a key that belongs elsewhere takes the general path.
   void note_owner(Pending& pending) const noexcept {
-    pending.plain_get = alone_ || owner_of(pending.key.hash) == options_.daemon;
-    if (!pending.plain_get) [[unlikely]]
+    if (!alone_ && owner_of(pending.key.hash) != options_.daemon) [[unlikely]]
       pending.widen();
   }
 
@@ -159,8 +158,7 @@ class Engine final : private AnswerSink {
   uint32_t ground_count_ = 0;
   uint32_t parked_count_ = 0;
   uint32_t parked_cursor_ = 0;
-  uint32_t park_cursor_ = 0;  ///< next lane on the ground queue to be checked for silence
-  bool dropped_ = false;      ///< a lane left the ground queue during the scan
+  bool dropped_ = false;  ///< a lane left the ground queue during the scan
   uint32_t transfer_count_ = 0;
   uint32_t transfer_cursor_ = 0;
   uint32_t closing_count_ = 0;

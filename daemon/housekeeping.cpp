@@ -6,7 +6,6 @@ namespace copykv {
 namespace {
 
 constexpr uint32_t kSilentChecksBeforeParking = 32;  // about 16,000 turns
-constexpr uint32_t kLanesCheckedPerHousekeeping = 64;
 constexpr uint32_t kBucketsSweptPerHousekeeping = 8;
 
 }  // namespace
@@ -22,21 +21,20 @@ void Engine::housekeep() noexcept {
   show_counters();
 }
 
+/// One pass over the ground queue, which costs what one scan of it costs.
 void Engine::park_silent_lanes() noexcept {
-  const uint32_t checks = std::min(ground_count_, kLanesCheckedPerHousekeeping);
-  for (uint32_t check = 0; check < checks; ++check) {
-    if (park_cursor_ >= ground_count_) park_cursor_ = 0;
-    Lane& lane = *ground_[park_cursor_];
+  for (uint32_t index = 0; index < ground_count_;) {
+    Lane& lane = *ground_[index];
     if (lane.position() != lane.position_at_check) {
       lane.position_at_check = lane.position();
       lane.silent_checks = 0;
     } else if (++lane.silent_checks >= kSilentChecksBeforeParking && ground_count_ > 1) {
       lane.place = Lane::Place::parked;
-      ground_[park_cursor_] = ground_[--ground_count_];
+      ground_[index] = ground_[--ground_count_];
       parked_[parked_count_++] = &lane;
       continue;
     }
-    ++park_cursor_;
+    ++index;
   }
 }
 

@@ -13,7 +13,7 @@ namespace {
 /// Serves a get of a plain item whose value fits the line; false: nothing was done. The value's
 /// last word is copied whole: items are padded, and the client looks at value_bytes.
 [[nodiscard]] inline bool answer_plain_get(const Store& store, const Pending& p) noexcept {
-  const Item* item = store.get_plain(p.key, p.probe);
+  const Item* item = store.find_plain(p.key, p.probe);
   if (item == nullptr || item->value_bytes > kResponseLineDataBytes) return false;
   ResponseLine& line = p.slot->response;
   const auto* value =
@@ -23,6 +23,18 @@ namespace {
   poke(line.value_bytes, item->value_bytes);
   poke(line.user_flags, 0U);
   poke(line.version, item->version);
+  publish(line.head, response_head(p.seq, Status::ok, Placement::line));  // [B]
+  return true;
+}
+
+/// Serves a put over a plain item of the same size; false: nothing was done.
+[[nodiscard]] inline bool answer_plain_put(Store& store, const Pending& p) noexcept {
+  const uint64_t version = store.overwrite_plain(p.key, p.probe, p.line_value(), p.value_bytes);
+  if (version == 0) return false;
+  ResponseLine& line = p.slot->response;
+  poke(line.value_bytes, 0U);
+  poke(line.user_flags, 0U);
+  poke(line.version, version);
   publish(line.head, response_head(p.seq, Status::ok, Placement::line));  // [B]
   return true;
 }
@@ -76,12 +88,15 @@ void Engine::take_from(Lane& lane) noexcept {
     const uint64_t head = observe(slot.request.head);  // [A]
     if (lane.next_in_flight()) break;
     if (head == plain_get_of_8(lane.seq)) [[likely]] {
-      read_plain_get(lane, lane.seq, 8, slot, *pending);
+      read_plain(lane, lane.seq, 8, slot, Path::plain_get, *pending);
       note_owner(*pending);
     } else if (head_seq(head) != lane.seq) {
       break;
-    } else if (is_plain_get(head)) {
-      read_plain_get(lane, lane.seq, static_cast<uint32_t>(head >> 48), slot, *pending);
+    } else if (is_plain(head, Op::get)) {
+      const auto key_bytes = static_cast<uint32_t>(head >> 48);
+      read_plain(lane, lane.seq, key_bytes, slot, Path::plain_get, *pending);
+      note_owner(*pending);
+    } else if (is_plain(head, Op::put) && read_plain_put(lane, head, slot, *pending)) {
       note_owner(*pending);
     } else {
       const auto index = static_cast<size_t>(pending - group_.data());
@@ -99,20 +114,25 @@ uint32_t Engine::run_group() noexcept {
   for (Pending& pending : group) store_.look(pending.probe, pending.key.hash);
   uint32_t done = 0;
   uint32_t plain_gets = 0;
+  uint32_t plain_puts = 0;
   const Pending* const end = group.data() + group.size();
   for (Pending* pending = group.data(); pending != end;) {
-    if (pending->plain_get && answer_plain_get(store_, *pending)) [[likely]] {
+    if (pending->path == Path::plain_get && answer_plain_get(store_, *pending)) [[likely]] {
       ++plain_gets;
+      ++pending;
+    } else if (pending->path == Path::plain_put && answer_plain_put(store_, *pending)) {
+      ++plain_puts;
       ++pending;
     } else {
       pending = run_one(pending, end, done);
     }
   }
-  done += plain_gets;
+  done += plain_gets + plain_puts;
   count<uint64_t>(block_.groups, 1);
   count<uint64_t>(block_.requests, done);
   count<uint64_t>(block_.by_op[static_cast<uint8_t>(Op::get)], plain_gets);
-  count<uint64_t>(block_.by_status[static_cast<uint8_t>(Status::ok)], plain_gets);
+  count<uint64_t>(block_.by_op[static_cast<uint8_t>(Op::put)], plain_puts);
+  count<uint64_t>(block_.by_status[static_cast<uint8_t>(Status::ok)], plain_gets + plain_puts);
   wake_clients(group);
   return done;
 }
@@ -120,7 +140,7 @@ uint32_t Engine::run_group() noexcept {
 /// Executes one request and returns the next to execute. Where its lane stops, the lane's other
 /// requests go back to be looked at again.
 Pending* Engine::run_one(Pending* pending, const Pending* end, uint32_t& done) noexcept {
-  if (pending->plain_get) pending->widen();
+  if (pending->path != Path::general) pending->widen();
   Lane& lane = *pending->lane;
   Pending* next = pending + 1;
   const Progress progress = execute(*pending);

@@ -68,7 +68,7 @@ void read_request(Lane& lane, uint64_t head, const RequestLimits& limits, std::b
   p.key = {p.line_key, parts.key_bytes, 0};
   p.room_bytes = 0;
   p.memory = nullptr;
-  p.plain_get = false;
+  p.path = Path::general;
   p.value_bytes = peek(line.value_bytes);
   p.user_flags = peek(line.user_flags);
   p.argument = peek(line.argument);

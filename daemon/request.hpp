@@ -19,12 +19,17 @@ namespace copykv {
 
 inline constexpr uint32_t kGroupMax = 16;
 
-/// One request of a group. A plain get fills the first part only; widen() does the rest.
+/// How a request is served. Plain: key (and value) in the line, a key that this daemon owns, no
+/// condition, flags or expiry. What a plain path cannot serve after all goes the general way.
+enum class Path : uint8_t { general, plain_get, plain_put };
+
+/// One request of a group. A plain request fills the first part only; widen() does the rest.
 struct alignas(kCacheLineBytes) Pending {
   Lane* lane;
   Slot* slot;
   uint32_t seq;
-  bool plain_get;  ///< a get with its key in the line, of a key that this daemon owns
+  Path path;
+  uint32_t value_bytes;  ///< put: of the value
   ItemKey key;
   Probe probe;
   uint64_t line_key[kRequestLineDataBytes / 8];  ///< a key that came in the line
@@ -32,8 +37,7 @@ struct alignas(kCacheLineBytes) Pending {
   uint8_t op;
   uint8_t placement;
   uint8_t condition;
-  Status status;         ///< ok, or why it is refused unread
-  uint32_t value_bytes;  ///< put: of the value
+  Status status;  ///< ok, or why it is refused unread
   uint32_t user_flags;
   uint64_t argument;
   uint32_t ttl_ms;
@@ -44,14 +48,23 @@ struct alignas(kCacheLineBytes) Pending {
     return static_cast<uint32_t>(slot - lane->slots);
   }
   [[nodiscard]] Ticket ticket() const noexcept { return {lane->setup.id, slot_index(), seq}; }
-  /// Completes a plain get that turned out to need more than the plain path.
+  /// Where the value of a put stands in the line, behind the key.
+  [[nodiscard]] uint64_t* line_value() const noexcept {
+    return &slot->request.data[round_up_8(key.bytes) / 8];
+  }
+  /// Completes a plain request that turned out to need more than the plain path.
   void widen() noexcept {
-    op = static_cast<uint8_t>(Op::get);
+    const bool is_put = path == Path::plain_put;
+    path = Path::general;
+    op = static_cast<uint8_t>(is_put ? Op::put : Op::get);
     placement = static_cast<uint8_t>(Placement::line);
-    condition = 0;
+    condition = static_cast<uint8_t>(Condition::always);
     status = Status::ok;
+    user_flags = 0;
+    argument = 0;
+    ttl_ms = 0;
     room_bytes = 0;
-    memory = nullptr;
+    memory = is_put ? reinterpret_cast<std::byte*>(line_value()) : nullptr;
   }
 };
 
@@ -67,15 +80,15 @@ struct RequestLimits {
 [[gnu::noinline]] void read_request(Lane& lane, uint64_t head, const RequestLimits& limits,
                                     std::byte* key_room, Pending& pending) noexcept;
 
-/// The head word of a get with its key in the line, but for sequence and key length.
-[[nodiscard]] constexpr bool is_plain_get(uint64_t head) noexcept {
-  const uint64_t key_bytes = head >> 48;
-  return static_cast<uint16_t>(head >> 32) == static_cast<uint16_t>(Op::get) && key_bytes - 1 < 32;
+/// Whether a head word, but for its sequence, is that of `op` with a key in the line and mode 0.
+[[nodiscard]] constexpr bool is_plain(uint64_t head, Op op) noexcept {
+  return static_cast<uint16_t>(head >> 32) == static_cast<uint16_t>(op) && (head >> 48) - 1 < 32;
 }
-static_assert(is_plain_get(RequestHead{7, static_cast<uint8_t>(Op::get), 0, 32}.pack()) &&
-              !is_plain_get(RequestHead{7, static_cast<uint8_t>(Op::get), 0, 33}.pack()) &&
-              !is_plain_get(RequestHead{7, static_cast<uint8_t>(Op::get), 0, 0}.pack()) &&
-              !is_plain_get(RequestHead{7, static_cast<uint8_t>(Op::get), 1, 8}.pack()));
+static_assert(is_plain(RequestHead{7, static_cast<uint8_t>(Op::get), 0, 32}.pack(), Op::get) &&
+              !is_plain(RequestHead{7, static_cast<uint8_t>(Op::get), 0, 33}.pack(), Op::get) &&
+              !is_plain(RequestHead{7, static_cast<uint8_t>(Op::get), 0, 0}.pack(), Op::get) &&
+              !is_plain(RequestHead{7, static_cast<uint8_t>(Op::get), 1, 8}.pack(), Op::get) &&
+              !is_plain(RequestHead{7, static_cast<uint8_t>(Op::put), 0, 8}.pack(), Op::get));
 
 /// The head word of the most usual request, a get of an 8-byte key, at sequence `seq`: one compare
 /// tells it, and a length known here makes its hash straight code.
@@ -83,12 +96,13 @@ static_assert(is_plain_get(RequestHead{7, static_cast<uint8_t>(Op::get), 0, 32}.
   return RequestHead{seq, static_cast<uint8_t>(Op::get), 0, 8}.pack();
 }
 
-/// read_request for what is_plain_get: nothing is left to check.
-inline void read_plain_get(Lane& lane, uint32_t seq, uint32_t key_bytes, Slot& slot,
-                           Pending& p) noexcept {
+/// The part that plain gets and puts share.
+inline void read_plain(Lane& lane, uint32_t seq, uint32_t key_bytes, Slot& slot, Path path,
+                       Pending& p) noexcept {
   p.lane = &lane;
   p.slot = &slot;
   p.seq = seq;
+  p.path = path;
   p.key.data = p.line_key;
   p.key.bytes = key_bytes;
   p.line_key[0] = peek(slot.request.data[0]);
@@ -99,6 +113,19 @@ inline void read_plain_get(Lane& lane, uint32_t seq, uint32_t key_bytes, Slot& s
     p.line_key[3] = peek(slot.request.data[3]);
   }
   p.key.hash = hash_key({reinterpret_cast<const char*>(p.line_key), key_bytes});
+}
+
+/// read_plain for a put. False: it has flags or an expiry, or does not fit: read_request.
+[[nodiscard]] inline bool read_plain_put(Lane& lane, uint64_t head, Slot& slot,
+                                         Pending& p) noexcept {
+  const auto key_bytes = static_cast<uint32_t>(head >> 48);
+  p.value_bytes = peek(slot.request.value_bytes);
+  if (p.value_bytes > kRequestLineDataBytes - round_up_8(key_bytes) ||
+      peek(slot.request.user_flags) != 0 || peek(slot.request.ttl_ms) != 0) {
+    return false;
+  }
+  read_plain(lane, lane.seq, key_bytes, slot, Path::plain_put, p);
+  return true;
 }
 
 }  // namespace copykv

@@ -110,12 +110,23 @@ class Store {
   }
   /// The item if it is there and plain (Item::is_plain); its value follows the key. nullptr says
   /// nothing: ask get.
-  [[nodiscard]] const Item* get_plain(const ItemKey& key, const Probe& probe) const noexcept {
-    const Item* item = probe.item;
-    if (probe.mutations != map_.mutations() || item == nullptr || !item->is_plain(key)) {
-      return nullptr;
-    }
-    return item;
+  [[nodiscard]] Item* find_plain(const ItemKey& key, const Probe& probe) const noexcept {
+    if (probe.mutations != map_.mutations() || probe.item == nullptr) return nullptr;
+    return probe.item->is_plain(key) ? probe.item : nullptr;
+  }
+  /// Writes over a plain item whose value has the same length, in place, and returns the new
+  /// version; 0: nothing was done, ask put. `value` as PutRequest::value.
+  [[nodiscard]] uint64_t overwrite_plain(const ItemKey& key, const Probe& probe, const void* value,
+                                         uint32_t value_bytes) noexcept {
+    Item* item = find_plain(key, probe);
+    if (item == nullptr || item->value_bytes != value_bytes) return 0;
+    map_.begin_change(*probe.bucket);
+    item->version = next_version_;
+    const auto* from = static_cast<const uint64_t*>(value);
+    auto* to = reinterpret_cast<uint64_t*>(item->at(sizeof(Item) + round_up_8(key.bytes)));
+    for (uint32_t word = 0; word * 8 < value_bytes; ++word) poke(to[word], peek(from[word]));
+    map_.end_change(*probe.bucket);
+    return next_version_++;
   }
   /// As get, without `value`.
   [[nodiscard]] StoreAnswer exists(const ItemKey& key, const Probe& probe) noexcept;

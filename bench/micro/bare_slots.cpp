@@ -58,7 +58,7 @@ double run_bare(BareLoop& loop, const Spec& spec) {
   return rate;
 }
 
-double run_copykv(Client& client, const std::vector<uint64_t>& keys, const Spec& spec) {
+double run_copykv(Client& client, const Spec& spec) {
   const SystemClock clock;
   Random random(1);
   std::array<Completion, kQueueDepthMax> completions;
@@ -70,7 +70,8 @@ double run_copykv(Client& client, const std::vector<uint64_t>& keys, const Spec&
     for (uint32_t round = 0; round < 4096; ++round) {
       while (client.in_flight() < spec.depth) {
         const uint64_t index = random.below(spec.keys);
-        const std::string_view key(reinterpret_cast<const char*>(&keys[index]), 8);
+        const uint64_t digits = hex_digits(static_cast<uint32_t>(index));
+        const std::string_view key(reinterpret_cast<const char*>(&digits), 8);
         if (client.submit_get(key, index) != Status::ok) return 0;
       }
       const size_t taken = client.poll(completions);
@@ -89,10 +90,11 @@ double run_copykv(Client& client, const std::vector<uint64_t>& keys, const Spec&
   return static_cast<double>(done) * 1e9 / static_cast<double>(clock.now_ns() - start_ns);
 }
 
-[[nodiscard]] bool preload(Client& client, const std::vector<uint64_t>& keys) {
-  for (uint64_t index = 0; index < keys.size(); ++index) {
+[[nodiscard]] bool preload(Client& client, uint32_t keys) {
+  for (uint64_t index = 0; index < keys; ++index) {
     const uint64_t value = ~index;
-    const std::string_view key(reinterpret_cast<const char*>(&keys[index]), 8);
+    const uint64_t digits = hex_digits(static_cast<uint32_t>(index));
+    const std::string_view key(reinterpret_cast<const char*>(&digits), 8);
     if (!client.put(key, {reinterpret_cast<const char*>(&value), 8}).ok()) return false;
   }
   return true;
@@ -123,9 +125,7 @@ int compare(const Spec& spec) {
     fmt::print(stderr, "bare_slots: {}\n", attached.error);
     return 1;
   }
-  std::vector<uint64_t> keys(spec.keys);
-  for (uint32_t index = 0; index < spec.keys; ++index) keys[index] = hex_digits(index);
-  if (!preload(*attached.client, keys)) {
+  if (!preload(*attached.client, spec.keys)) {
     fmt::print(stderr, "bare_slots: a put failed; raise the memory of the machine\n");
     return 1;
   }
@@ -136,7 +136,7 @@ int compare(const Spec& spec) {
   std::vector<double> ratios;
   for (uint32_t round = 0; round < spec.rounds; ++round) {
     bare_rates.push_back(run_bare(loop, spec));
-    rates.push_back(run_copykv(*attached.client, keys, spec));
+    rates.push_back(run_copykv(*attached.client, spec));
     if (bare_rates.back() == 0 || rates.back() == 0) {
       fmt::print(stderr, "bare_slots: a wrong value\n");
       return 1;

@@ -76,7 +76,7 @@ InProcessDaemon::InProcessDaemon(const Options& options)
   engine.daemon_count = options.daemon_count;
   engine.lanes_max = options.lanes_max;
   engine.value_bytes_max = options.value_bytes_max;
-  engine.turns_per_clock_read = 1;
+  engine.turns_per_clock_read = options.turns_per_clock_read;
   engine_ = std::make_unique<Engine>(
       engine, *rank_, *block_, *store_,
       options.clock != nullptr ? *options.clock : static_cast<const Clock&>(system_clock_),

@@ -57,11 +57,12 @@ class InProcessDaemon {
     uint32_t lanes_max = 64;
     bool fence_free = false;
     uint32_t value_bytes_max = 1U << 20;
-    uint32_t daemon_count = 1;      ///< owners below this are daemons of this rank
-    uint32_t rank_count = 1;        ///< more than 1: keys may belong to owners behind `network`
-    Clock* clock = nullptr;         ///< nullptr: the system's
-    Network* network = nullptr;     ///< nullptr: the rank is alone
-    StoreMemory* memory = nullptr;  ///< nullptr: its own, of memory_bytes
+    uint32_t turns_per_clock_read = 1;  ///< production: 32
+    uint32_t daemon_count = 1;          ///< owners below this are daemons of this rank
+    uint32_t rank_count = 1;            ///< more than 1: keys may belong to owners behind `network`
+    Clock* clock = nullptr;             ///< nullptr: the system's
+    Network* network = nullptr;         ///< nullptr: the rank is alone
+    StoreMemory* memory = nullptr;      ///< nullptr: its own, of memory_bytes
   };
   explicit InProcessDaemon(const Options& options);
 
