@@ -185,6 +185,25 @@ TEST_CASE("a lane leaves the queue when its next slot is in flight, and returns 
   CHECK_FALSE(scene.daemon.engine().has_work());
 }
 
+TEST_CASE("a client that asks again in a slot whose call is in flight waits for its answer") {
+  Scene scene(1);
+  const uint32_t slot = scene.lane.send(Op::get, "remote-1");
+  scene.turns(1);
+  REQUIRE(scene.network.calls.size() == 1);
+  (void)scene.lane.send(Op::get, "remote-2");  // the same slot, before the next look at the lane
+  scene.turns(20);
+  REQUIRE(scene.network.calls.size() == 1);
+  scene.network.answer(0, kOk, "one");
+  scene.turns(2);
+  CHECK(head_seq(scene.lane.response(slot).head) == 1);
+  REQUIRE(scene.network.calls.size() == 1);
+  CHECK(scene.network.calls[0].key == "remote-2");
+  scene.network.answer(0, kOk, "two");
+  scene.turns(2);
+  REQUIRE(scene.lane.answered(slot));
+  CHECK(scene.lane.value(slot) == "two");
+}
+
 TEST_CASE("full means later, in order, and nothing is sent twice") {
   Scene scene(8);
   scene.network.refuses = Network::Sent::full;
