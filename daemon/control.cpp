@@ -46,6 +46,8 @@ void Control::run() {
     for (int index = 0; index < ready; ++index) {
       on_event(events[static_cast<size_t>(index)].data.u64);
     }
+    free_numbers_.insert(free_numbers_.end(), freed_numbers_.begin(), freed_numbers_.end());
+    freed_numbers_.clear();
     grew = populate_stores();
     push_leaving();
     warn_once_of_full_memory();
@@ -252,7 +254,7 @@ void Control::push_leaving() {
 
 void Control::remove(uint32_t number) {
   clients_[number].reset();
-  free_numbers_.push_back(number);
+  freed_numbers_.push_back(number);
 }
 
 /// Serves what stands on the lanes, then lets the clients see the end of their sockets.

@@ -71,6 +71,9 @@ class Control {
   RankHeader* rank_ = nullptr;
   std::vector<std::unique_ptr<ClientRecord>> clients_;  ///< by number; empty: free
   std::vector<uint32_t> free_numbers_;
+  /// Free, but events of their last owners may still stand in this round: not given out before the
+  /// next one.
+  std::vector<uint32_t> freed_numbers_;
   uint32_t leaving_count_ = 0;
   bool said_memory_full_ = false;
   std::vector<std::unique_ptr<DaemonThread>> daemons_;  ///< destroyed first: they use the rest
