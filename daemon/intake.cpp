@@ -96,7 +96,7 @@ void Engine::take_from(Lane& lane) noexcept {
       const auto key_bytes = static_cast<uint32_t>(head >> 48);
       read_plain(lane, lane.seq, key_bytes, slot, Path::plain_get, *pending);
       note_owner(*pending);
-    } else if (is_plain(head, Op::put) && read_plain_put(lane, head, slot, *pending)) {
+    } else if (is_plain(head, Op::put) && read_plain_put(lane, head, limits_, slot, *pending)) {
       note_owner(*pending);
     } else {
       const auto index = static_cast<size_t>(pending - group_.data());

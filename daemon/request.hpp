@@ -115,13 +115,14 @@ inline void read_plain(Lane& lane, uint32_t seq, uint32_t key_bytes, Slot& slot,
   p.key.hash = hash_key({reinterpret_cast<const char*>(p.line_key), key_bytes});
 }
 
-/// read_plain for a put. False: it has flags or an expiry, or does not fit: read_request.
-[[nodiscard]] inline bool read_plain_put(Lane& lane, uint64_t head, Slot& slot,
-                                         Pending& p) noexcept {
+/// read_plain for a put. False: it has flags or an expiry, or is too long: read_request.
+[[nodiscard]] inline bool read_plain_put(Lane& lane, uint64_t head, const RequestLimits& limits,
+                                         Slot& slot, Pending& p) noexcept {
   const auto key_bytes = static_cast<uint32_t>(head >> 48);
   p.value_bytes = peek(slot.request.value_bytes);
   if (p.value_bytes > kRequestLineDataBytes - round_up_8(key_bytes) ||
-      peek(slot.request.user_flags) != 0 || peek(slot.request.ttl_ms) != 0) {
+      p.value_bytes > limits.value_bytes_max || peek(slot.request.user_flags) != 0 ||
+      peek(slot.request.ttl_ms) != 0) {
     return false;
   }
   read_plain(lane, lane.seq, key_bytes, slot, Path::plain_put, p);
