@@ -36,6 +36,16 @@ constexpr int kControlTimeoutMs = 10'000;
                     "COPYKV_RUNTIME_DIR, COPYKV_JOB and the rank",
                     path, std::strerror(errno))};
   }
+  // Another user may have made the directory first, and a daemon of theirs in it.
+  ucred peer{};
+  socklen_t peer_bytes = sizeof(peer);
+  if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &peer_bytes) != 0 ||
+      (peer.uid != ::geteuid() && peer.uid != 0 && ::geteuid() != 0)) {
+    return Failure{
+        fmt::format("the copykvd at {} belongs to user {}, not to you or root; set "
+                    "COPYKV_RUNTIME_DIR to a directory of your own",
+                    path, peer.uid)};
+  }
   return socket;
 }
 

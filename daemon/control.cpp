@@ -226,7 +226,7 @@ void Control::leave(ClientRecord& client, const char* why) {
   if (client.state == ClientRecord::State::accepted) return remove(client.number);
   client.state = ClientRecord::State::leaving;
   ++leaving_count_;
-  count<uint64_t>(rank_->clients_died, 1);
+  count<uint64_t>(rank_->clients_gone, 1);
   count<uint32_t>(rank_->clients_attached, static_cast<uint32_t>(-1));
   count<uint64_t>(rank_->bulk_bytes_granted, 0 - client.bulk_bytes_granted);
   push_leaving();

@@ -76,6 +76,9 @@ uint32_t Engine::timed_turn() noexcept {
     phase(Phase::ground_queue).record(scanned_ns - answered_ns);
     phase(Phase::flush).record(ended_ns - scanned_ns);
     block_.turn_ns.record(ended_ns - started_ns);
+    if (ended_ns - started_ns > peek(block_.longest_turn_ns)) {
+      poke(block_.longest_turn_ns, ended_ns - started_ns);
+    }
     count<uint64_t>(block_.sampled_turns, 1);
     count<uint64_t>(block_.ground_queue_sum, ground_count_);
     housekeep();

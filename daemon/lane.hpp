@@ -37,7 +37,7 @@ struct alignas(2 * kCacheLineBytes) Lane {
   enum class Place : uint8_t {
     none,     ///< not attached
     ground,   ///< on the ground queue
-    parked,   ///< silent for long: looked at in turn, one lane a turn
+    parked,   ///< silent for long: looked at in turn, one lane every few turns
     busy,     ///< a large value is moving; nothing further is taken until it is answered
     full,     ///< every slot is in flight at other ranks
     closing,  ///< its client is gone; freed when nothing is in flight any more

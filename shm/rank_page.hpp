@@ -34,7 +34,7 @@ struct RankHeader {
   uint32_t clients_attached;    ///< by the control thread
   uint64_t attaches;            ///< "
   uint64_t attaches_refused;    ///< "
-  uint64_t clients_died;        ///< "
+  uint64_t clients_gone;        ///< "
   uint64_t bulk_bytes_granted;  ///< " now, all clients
   uint64_t routing_epoch;
   uint16_t partition_owner[kPartitionCount];  ///< daemon of this rank (one rank), else owner index

@@ -65,7 +65,7 @@ TEST_CASE("a client that is stopped is not reclaimed and goes on") {
   ::kill(stopped, SIGSTOP);
   ::sleep(seconds);
   CHECK(peek(observer.rank().clients_attached) == 3);
-  CHECK(peek(observer.rank().clients_died) == 0);
+  CHECK(peek(observer.rank().clients_gone) == 0);
   CHECK(daemon.resources() == before);
   ::kill(stopped, SIGCONT);
   ::usleep(50'000);

@@ -131,7 +131,7 @@ Json to_json(const Snapshot& snapshot, std::string_view job, const RankInfo& inf
           {"clients_attached", header.clients_attached},
           {"attaches", header.attaches},
           {"attaches_refused", header.attaches_refused},
-          {"clients_died", header.clients_died},
+          {"clients_gone", header.clients_gone},
           {"bulk_bytes_granted", header.bulk_bytes_granted},
           {"routing_epoch", header.routing_epoch},
           {"daemons", daemons}};

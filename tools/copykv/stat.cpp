@@ -68,7 +68,7 @@ Exit run(const Common& common, bool as_json) {
     row("clients attached", format_count(header.clients_attached));
     row("attaches", fmt::format("{} ({} refused)", format_count(header.attaches),
                                 format_count(header.attaches_refused)));
-    row("clients gone", format_count(header.clients_died));
+    row("clients gone", format_count(header.clients_gone));
     row("bulk memory granted", round_bytes(header.bulk_bytes_granted));
     for (uint32_t daemon = 0; daemon < snapshot.daemons.size(); ++daemon) {
       print_daemon(snapshot.daemons[daemon], daemon);

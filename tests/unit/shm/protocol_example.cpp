@@ -153,7 +153,7 @@ void show_rank_page(std::map<std::string, Bytes>& examples) {
   header->pid = 4242;
   header->clients_attached = 1;
   header->attaches = 3;
-  header->clients_died = 2;
+  header->clients_gone = 2;
   header->routing_epoch = 1;
   for (uint32_t partition = 0; partition < kPartitionCount; ++partition) {
     header->partition_owner[partition] = static_cast<uint16_t>(partition % 2);
@@ -219,7 +219,7 @@ std::map<std::string, std::vector<Cells>> protocol_fields() {
         FIELD(R, fingerprint), FIELD(R, epoch), FIELD(R, rank_count), FIELD(R, daemon_count),
         FIELD(R, value_bytes_max), FIELD(R, memory_budget_bytes), FIELD(R, started_unix_ms),
         FIELD(R, pid), FIELD(R, clients_attached), FIELD(R, attaches), FIELD(R, attaches_refused),
-        FIELD(R, clients_died), FIELD(R, bulk_bytes_granted), FIELD(R, routing_epoch),
+        FIELD(R, clients_gone), FIELD(R, bulk_bytes_granted), FIELD(R, routing_epoch),
         FIELD(R, partition_owner)}},
       {"DaemonBlock",
        {FIELD(D, sleeping),
