@@ -36,14 +36,14 @@ class RawLane {
     const uint32_t value_at = round_up_8(static_cast<uint32_t>(key.size()));
     auto* data = reinterpret_cast<std::byte*>(line.data);
     if (fields.placement == Placement::line) {
-      std::memcpy(data, key.data(), key.size());
-      std::memcpy(data + value_at, value.data(), value.size());
+      copy(data, key);
+      copy(data + value_at, value);
     } else {
-      std::memcpy(payload(index), key.data(), key.size());
+      copy(payload(index), key);
       if (fields.placement == Placement::page) {
-        std::memcpy(payload(index) + value_at, value.data(), value.size());
+        copy(payload(index) + value_at, value);
       } else {
-        std::memcpy(bulk() + fields.bulk_offset, value.data(), value.size());
+        copy(bulk() + fields.bulk_offset, value);
         line.data[0] = fields.bulk_offset;
         line.data[1] = fields.bulk_bytes;
       }
@@ -94,6 +94,10 @@ class RawLane {
   [[nodiscard]] uint32_t lap() const { return lap_; }
 
  private:
+  static void copy(std::byte* to, std::string_view from) {
+    if (!from.empty()) std::memcpy(to, from.data(), from.size());
+  }
+
   storm::Seat& seat_;
   uint32_t next_ = 0;
   uint32_t lap_ = 1;
