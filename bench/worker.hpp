@@ -184,12 +184,12 @@ class Worker {
     // Making the first operation is the generator's work, not the service's: before the stamp.
     if (follow_up_count_ == 0) prepare(planned());
     const uint64_t now_ns = time_.now_ns();
-    integrate(now_ns);
     bool more = submit_follow_ups(now_ns);
     while (more && free_count_ > 0) {
       more = submit(planned(), now_ns, now_ns);
       if (more) planned_ = nullptr;
     }
+    integrate(now_ns);  // up to the stamp, at the level before it
     level_ = backend_.in_flight();
   }
 
