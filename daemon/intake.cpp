@@ -10,8 +10,8 @@
 namespace copykv {
 namespace {
 
-// A look at a parked lane is two cache misses; a thousand of them come round in about 100 us.
-constexpr uint64_t kTurnsPerParkedLook = 4;
+// A look at a parked lane is two cache misses; a thousand of them come round in about 300 us.
+constexpr uint64_t kTurnsPerParkedLook = 16;
 
 /// Serves a get of a plain item whose value fits the line; false: nothing was done. The value's
 /// last word is copied whole: items are padded, and the client looks at value_bytes.

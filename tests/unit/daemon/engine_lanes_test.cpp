@@ -91,7 +91,7 @@ TEST_CASE("a silent lane is parked, costs nothing, and comes back with its next 
   REQUIRE_FALSE(daemon.engine().has_work());
   const uint32_t slot = silent.send(Op::get, "k");
   REQUIRE(daemon.engine().has_work());
-  REQUIRE(turn_until_answered(daemon, silent, slot, 5));  // looked at every fourth turn
+  REQUIRE(turn_until_answered(daemon, silent, slot, 17));  // looked at every 16th turn
   REQUIRE(silent.value(slot) == "v");
   daemon.engine().tick();
   REQUIRE(daemon.block().lanes_parked == 0);
