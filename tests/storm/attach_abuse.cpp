@@ -3,6 +3,7 @@
 // daemon anything that stays.
 #include <fmt/format.h>
 #include <grp.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 #include <set>
+#include <thread>
 
 #include <catch2/catch.hpp>
 
@@ -199,6 +201,50 @@ TEST_CASE("the limit of clients is a refusal, and room again when one leaves") {
   CHECK(second.get("key").value == "value");
 }
 
+TEST_CASE("a new client is not taken for the dead one whose number it got") {
+  constexpr uint32_t kLeaving = 30;
+  DaemonProcess daemon;
+  daemon.start();
+  // Children that detach at the first word and end at the second.
+  int detach[2];
+  int end[2];
+  int done[2];
+  REQUIRE((::pipe(detach) == 0 && ::pipe(end) == 0 && ::pipe(done) == 0));
+  std::vector<pid_t> children;
+  for (uint32_t number = 0; number < kLeaving; ++number) {
+    children.push_back(in_child([&] {
+      char word = 'x';
+      {
+        const RawClient client(daemon.socket_path());
+        if (::write(done[1], &word, 1) != 1 || ::read(detach[0], &word, 1) != 1) return 1;
+      }
+      if (::write(done[1], &word, 1) != 1 || ::read(end[0], &word, 1) != 1) return 1;
+      return 0;
+    }));
+  }
+  ::close(done[1]);  // a child that fails is then an end-of-file
+  std::array<char, kLeaving> all{};
+  const auto wait_for_all = [&] {
+    for (char& word : all) REQUIRE(::read(done[0], &word, 1) == 1);
+  };
+  wait_for_all();
+  // One round of the daemon finds, in this order: ends of sockets, new clients, ends of processes.
+  daemon.send_signal(SIGSTOP);
+  REQUIRE(::write(detach[1], all.data(), all.size()) == static_cast<ssize_t>(all.size()));
+  wait_for_all();
+  std::array<std::string, 8> errors;
+  std::vector<std::thread> arriving;
+  for (std::string& error : errors) {
+    arriving.emplace_back([&] { error = Client::attach(daemon.client_options()).error; });
+  }
+  ::usleep(50'000);
+  REQUIRE(::write(end[1], all.data(), all.size()) == static_cast<ssize_t>(all.size()));
+  for (const pid_t pid : children) REQUIRE(::waitpid(pid, nullptr, 0) == pid);
+  daemon.send_signal(SIGCONT);
+  for (std::thread& thread : arriving) thread.join();
+  for (const std::string& error : errors) CHECK(error == "");
+}
+
 TEST_CASE("another user is refused") {
   if (::geteuid() != 0) {
     WARN("skipped: needs root to become another user");
@@ -214,17 +260,16 @@ TEST_CASE("another user is refused") {
   }
   int ends[2];
   REQUIRE(::pipe(ends) == 0);
-  const pid_t pid = ::fork();
-  if (pid == 0) {
+  const pid_t pid = in_child([&] {
     if (::setgroups(0, nullptr) != 0 || ::setgid(kNobody) != 0 || ::setuid(kNobody) != 0) {
-      ::_exit(99);
+      return 99;
     }
     const RawSocket raw(daemon.socket_path());
     Welcome welcome{};
     const Received received = raw.receive_welcome(welcome);
     ::dprintf(ends[1], "%s", get_text(welcome.text).c_str());
-    ::_exit(received.bytes == sizeof(welcome) ? static_cast<int>(welcome.refusal) : 98);
-  }
+    return received.bytes == sizeof(welcome) ? static_cast<int>(welcome.refusal) : 98;
+  });
   int status = 0;
   REQUIRE(::waitpid(pid, &status, 0) == pid);
   ::close(ends[1]);

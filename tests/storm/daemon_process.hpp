@@ -4,9 +4,14 @@
 // one of the build that the test belongs to.
 #pragma once
 
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <cstdint>
+#include <cstdio>
+#include <exception>
 #include <string>
 #include <utility>
 #include <vector>
@@ -67,5 +72,21 @@ class DaemonProcess {
 /// A client of this daemon; throws std::runtime_error with the attach error.
 [[nodiscard]] Client attach_to(const DaemonProcess& daemon, Options options);
 [[nodiscard]] Client attach_to(const DaemonProcess& daemon);
+
+/// Runs `work` in a child process, which ends with the code it returns, 97 when it throws, and with
+/// its parent in any case. Returns the child's pid.
+template <class Work>
+pid_t in_child(Work work) {
+  const pid_t pid = ::fork();
+  if (pid != 0) return pid;
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  int code = 97;
+  try {
+    code = work();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "child: %s\n", error.what());
+  }
+  ::_exit(code);
+}
 
 }  // namespace copykv::storm

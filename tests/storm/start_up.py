@@ -30,7 +30,7 @@ class StartUp(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.runtime_dir, ignore_errors=True)
 
     def refused(self, flags, remedy, before=None, wrapper=(), code=1):
-        """Runs a start that must fail: its code, one line on stderr, and the words of the remedy."""
+        """Runs a start that must fail: its code, and the words of the remedy on stderr."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith("COPYKV_")}
         done = subprocess.run(
             [*wrapper, str(build_root() / "daemon" / "copykvd"), "--runtime-dir",

@@ -20,8 +20,8 @@
 namespace copykv::storm {
 namespace {
 
-/// Puts and gets of numbered records until told by SIGTERM; exit code 0 when all were right.
-[[noreturn]] void work_until_told(const DaemonProcess& daemon, uint64_t key) {
+/// Puts and gets of numbered records until told by SIGTERM; 0 when all were right.
+int work_until_told(const DaemonProcess& daemon, uint64_t key) {
   static volatile sig_atomic_t told = 0;
   ::signal(SIGTERM, [](int) { told = 1; });
   Client client = attach_to(daemon);
@@ -29,19 +29,17 @@ namespace {
   Record record;
   for (uint64_t sequence = 1; told == 0; ++sequence) {
     write_record(key, key, sequence, value);
-    if (!client.put(record_key(key), value).ok()) ::_exit(1);
+    if (!client.put(record_key(key), value).ok()) return 1;
     const Result got = client.get(record_key(key));
-    if (!got.ok() || !read_record(key, got.value, record).empty()) ::_exit(2);
-    if (record.sequence != sequence) ::_exit(3);
+    if (!got.ok() || !read_record(key, got.value, record).empty()) return 2;
+    if (record.sequence != sequence) return 3;
     if (sequence % 64 == 0) ::usleep(100);
   }
-  ::_exit(0);
+  return 0;
 }
 
 pid_t start_working(const DaemonProcess& daemon, uint64_t key) {
-  const pid_t pid = ::fork();
-  if (pid == 0) work_until_told(daemon, key);
-  return pid;
+  return in_child([&] { return work_until_told(daemon, key); });
 }
 
 int end(pid_t pid) {
