@@ -129,6 +129,10 @@ class LostAfterAttachTest(unittest.TestCase):
 
     def stop(self):
         os.kill(self.daemon.pid, signal.SIGSTOP)
+        # A thread that runs goes on until the signal reaches it: long enough to serve a small load.
+        tasks = pathlib.Path(f"/proc/{self.daemon.pid}/task")
+        while any(" T " not in (task / "stat").read_text() for task in tasks.iterdir()):
+            time.sleep(0.001)
 
     def test_stopped(self):
         code, errors = self.after(self.stop, "put", "k", "-", stdin="v")
