@@ -82,6 +82,30 @@ std::string without_sources(const std::string& printed) {
   return values;
 }
 
+/// TOML is UTF-8: a name that is not (from the command line) cannot be written in it.
+bool is_utf8(const std::string& text) {
+  const auto* at = reinterpret_cast<const unsigned char*>(text.c_str());
+  while (*at != 0) {
+    const int extra = *at < 0x80   ? 0
+                      : *at < 0xc2 ? -1
+                      : *at < 0xe0 ? 1
+                      : *at < 0xf0 ? 2
+                      : *at < 0xf5 ? 3
+                                   : -1;
+    if (extra < 0) return false;
+    const unsigned char first = *at++;
+    for (int left = extra; left > 0; --left, ++at) {
+      if ((*at & 0xc0) != 0x80) return false;
+      if (left == extra) {  // overlong, surrogate or beyond the last code point
+        const bool low = (first == 0xe0 && *at < 0xa0) || (first == 0xf0 && *at < 0x90);
+        const bool high = (first == 0xed && *at >= 0xa0) || (first == 0xf4 && *at >= 0x90);
+        if (low || high) return false;
+      }
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t bytes) {
@@ -94,7 +118,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t bytes) {
   // An argument with a NUL ends there, as in any program.
   const std::string argument = which % 4 == 1 ? input.text(which / 4).c_str() : std::string();
   const std::string printed = configure(input.text(4096), argument);
-  if (printed.empty()) return 0;
+  if (printed.empty() || !is_utf8(printed)) return 0;
   const std::string again = configure(printed, {});
   require(without_sources(again) == without_sources(printed), "a printed configuration reads back");
   return 0;

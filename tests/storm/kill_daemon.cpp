@@ -145,22 +145,22 @@ TEST_CASE("the daemon is killed under load") {
   load.emplace_back([&] { synchronous_load(daemon, seen, 2, Wait::park, false); });
   load.emplace_back([&] { synchronous_load(daemon, seen, 3, Wait::adaptive, true); });
   load.emplace_back([&] { asynchronous_load(daemon, seen, 4); });
+  // Each daemon is killed only after it has served; that it serves at all is part of the claim.
+  const auto serves = [&] {
+    const uint64_t ok_before = seen.ok;
+    for (uint32_t tries = 0; tries < 5'000 && seen.ok == ok_before; ++tries) ::usleep(1'000);
+    return seen.ok > ok_before;
+  };
   Random random(1);
-  uint64_t ok_before = 0;
-  uint64_t silent_restarts = 0;
-  for (uint64_t restart = 0; restart < restarts; ++restart) {
-    ::usleep(static_cast<useconds_t>(20'000 + random.below(30'000)));
-    const uint64_t ok_now = seen.ok;
-    if (ok_now == ok_before) ++silent_restarts;
-    ok_before = ok_now;
+  bool all_served = serves();
+  for (uint64_t restart = 0; restart < restarts && all_served; ++restart) {
+    ::usleep(static_cast<useconds_t>(random.below(50'000)));
     daemon.kill();
     if (restart % 4 == 0) ::usleep(5'000);  // a while without any daemon
     daemon.start();
+    all_served = serves();
   }
-  ::usleep(50'000);
-  const uint64_t ok_with_last = seen.ok;
-  ::usleep(50'000);
-  CHECK(seen.ok > ok_with_last);  // everybody is served again
+  CHECK(all_served);
   seen.stop = true;
   for (std::thread& thread : load) thread.join();
   fmt::print(
@@ -172,7 +172,6 @@ TEST_CASE("the daemon is killed under load") {
   INFO(seen.violation);
   CHECK(seen.violation.empty());
   CHECK(seen.indeterminate > 0);  // writes were cut off: the kill met the load
-  CHECK(silent_restarts * 10 <= restarts);
   CHECK(daemon.stop() == 0);
 }
 
