@@ -42,6 +42,16 @@ class Honest {
     const Result got = wait(client_.submit_get(key_of(number), 2));
     require(got.ok() && got.value == values_[number], "an honest client reads what it wrote");
   }
+  /// COPYKV_FUZZ_CANARY: damages a stored value behind everybody's back, which a check must notice.
+  void damage_one_value(Store& store) {
+    write_and_check(0, 100);
+    alignas(8) char key[64];
+    std::memcpy(key, key_of(0).data(), sizeof(key));
+    const ItemKey wanted{key, sizeof(key), hash_key({key, sizeof(key)})};
+    const StoreAnswer found = store.get(wanted, store.probe(wanted.hash));
+    auto* byte = const_cast<std::byte*>(found.value) + 50;
+    *byte ^= std::byte{1};
+  }
 
  private:
   /// Long enough that no input hits it: the hostile client may of course use any key it knows.
@@ -154,6 +164,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t bytes) {
     }
     require(daemon.engine().is_valid(), "the engine's lists");
   }
+  static const bool canary = std::getenv("COPYKV_FUZZ_CANARY") != nullptr;
+  if (canary) honest.damage_one_value(daemon.store());
   daemon.settle();
   for (uint32_t number = 0; number < kHonestKeys; ++number) honest.check(number);
   require(daemon.engine().is_valid() && daemon.store().is_valid(), "engine and store at the end");

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs one fuzz target for $COPYKV_FUZZ_SECONDS (default 3), beginning with its corpus.
 
-    run_fuzz.py libfuzzer|replay PROGRAM CORPUS
+    run_fuzz.py libfuzzer|replay|canary PROGRAM CORPUS
 
 New inputs of libFuzzer stay in a directory beside the program. A failing input is kept there and
-named in the last line.
+named in the last line. `canary`: the target damages a value itself and must say so.
 """
 import os
 import pathlib
@@ -25,6 +25,13 @@ def main() -> int:
         found.mkdir(exist_ok=True)
         command += [f"-max_total_time={seconds}", "-max_len=4096", "-timeout=20",
                     "-print_final_stats=1", f"-artifact_prefix={found}/crash-", str(found)]
+    if kind == "canary":
+        environment["COPYKV_FUZZ_CANARY"] = "1"
+        done = subprocess.run([*command, corpus], env=environment, capture_output=True,
+                              check=False)
+        found = done.returncode != 0 and b"reads what it wrote" in done.stderr
+        print("the damaged value was noticed" if found else "the damaged value was not noticed")
+        return 0 if found else 1
     return subprocess.run([*command, corpus], env=environment, check=False).returncode
 
 
