@@ -177,7 +177,7 @@ TEST_CASE("effective values have JSON literals") {
   CHECK(program.of("slo").json == R"(["x\\y"])");
   CHECK(program.of("histograms").json == "false");
   CHECK(program.of("mode").json == "\"slow\"");
-  CHECK(json_quote("\n") == "\"\\u000a\"");
+  CHECK(json_quote("\n\x7f") == "\"\\u000a\\u007f\"");
 }
 
 TEST_CASE("a bad value ends with code 2 and one line that names setting, value and remedy") {
