@@ -126,6 +126,7 @@ Outcome<void> LocalRank::spawn(const std::string& program, const RankSpec& spec)
                                     "--wait",
                                     spec.wait};
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   pid_ = ::fork();

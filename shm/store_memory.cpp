@@ -170,13 +170,14 @@ Outcome<void> StoreMemory::map() {
   }
   // Addresses first, then the file on a 2 MiB boundary of them: huge pages need it.
   reserved_bytes_ = file_bytes() + kPopulateStepBytes;
-  reserved_ =
+  void* const reserved =
       mmap(nullptr, reserved_bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   void* base = MAP_FAILED;
-  if (reserved_ != MAP_FAILED) {
-    const uint64_t aligned = round_up(reinterpret_cast<uint64_t>(reserved_), kPopulateStepBytes);
-    base = mmap(reinterpret_cast<void*>(aligned), file_bytes(), PROT_READ | PROT_WRITE,
-                MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd_.get(), 0);
+  if (reserved != MAP_FAILED) {
+    reserved_ = static_cast<std::byte*>(reserved);
+    const uint64_t address = reinterpret_cast<uint64_t>(reserved);
+    base = mmap(reserved_ + (round_up(address, kPopulateStepBytes) - address), file_bytes(),
+                PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd_.get(), 0);
   }
   if (base == MAP_FAILED) {
     return Failure{fmt::format("cannot map {} for the store: {}; raise ulimit -v or lower --memory",
@@ -197,7 +198,7 @@ Outcome<void> StoreMemory::map() {
 }
 
 StoreMemory::~StoreMemory() {
-  if (reserved_ != MAP_FAILED) munmap(reserved_, reserved_bytes_);
+  if (reserved_ != nullptr) munmap(reserved_, reserved_bytes_);
 }
 
 uint64_t StoreMemory::populated_bytes() const noexcept {

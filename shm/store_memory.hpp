@@ -85,7 +85,7 @@ class StoreMemory {
   void collapse(std::byte* step) noexcept;
 
   Fd fd_;
-  void* reserved_ = reinterpret_cast<void*>(-1);  ///< MAP_FAILED
+  std::byte* reserved_ = nullptr;
   uint64_t reserved_bytes_ = 0;
   std::byte* base_ = nullptr;
   uint64_t budget_bytes_ = 0;

@@ -16,6 +16,7 @@ uint64_t allocation_count() noexcept {
 }
 }  // namespace copykv::test
 
+#if !defined(COPYKV_THREAD_SANITIZER) && !defined(__SANITIZE_THREAD__)
 void* operator new(size_t bytes) {
   copykv::count<uint64_t>(allocations, 1);
   if (void* memory = std::malloc(bytes); memory != nullptr) return memory;
@@ -31,3 +32,4 @@ void operator delete(void* memory) noexcept {
 void operator delete(void* memory, size_t) noexcept {
   std::free(memory);
 }
+#endif
