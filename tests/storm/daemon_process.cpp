@@ -91,6 +91,8 @@ int DaemonProcess::reap(int options) {
 
 void DaemonProcess::send_signal(int signal) const {
   ::kill(pid_, signal);
+  // A stop takes effect thread by thread; the parent is told when the last one stands.
+  if (signal == SIGSTOP) (void)::waitpid(pid_, nullptr, WUNTRACED);
 }
 
 void DaemonProcess::kill() {
