@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages out: staging into the mirror, and the batches that carry them.
+#include <algorithm>
+#include <cstring>
+
+#include "base/assert.hpp"
+#include "base/atomics.hpp"
+#include "copyrpc/node.hpp"
+
+namespace copyrpc {
+namespace {
+
+constexpr uint32_t kMessagesPerBatchMax = 65'535;
+constexpr uint64_t kCallsPerTimedCall = 16;
+
+[[nodiscard]] uint32_t round_up_8(size_t bytes) noexcept {
+  return static_cast<uint32_t>((bytes + 7) & ~size_t{7});
+}
+[[nodiscard]] uint64_t payload_of(std::span<const std::byte> head,
+                                  std::span<const std::byte> body) noexcept {
+  return body.empty() ? head.size() : ((head.size() + 7) & ~size_t{7}) + body.size();
+}
+
+/// From memory that others may write, in words, into a ring.
+void copy_in_shared(const RingView& ring, uint64_t position, const std::byte* from,
+                    uint32_t bytes) noexcept {
+  const uint32_t first = std::min(bytes, ring.straight_bytes(position));
+  copykv::copy_from_shared(ring.at(position), from, first);
+  if (first < bytes) copykv::copy_from_shared(ring.base, from + first, bytes - first);
+}
+
+}  // namespace
+
+void Node::activate(Peer& peer) noexcept {
+  if (peer.active) return;
+  peer.active = true;
+  active_[active_count_++] = &peer;
+}
+
+Node::Sent Node::call(PeerId to, std::span<const std::byte> head, std::span<const std::byte> body,
+                      uint32_t answer_bytes_max, const CallTag& tag) noexcept {
+  if (to >= peers_.size() || peers_[to].state != Peer::State::up) return Sent::unreachable;
+  Peer& peer = peers_[to];
+  const uint64_t payload = payload_of(head, body);
+  if (payload > std::min(options_.message_bytes_max, peer.grant.message_bytes_max) ||
+      answer_bytes_max > options_.message_bytes_max) {
+    return Sent::too_large;
+  }
+  const auto payload_bytes = static_cast<uint32_t>(payload);
+  const uint32_t bytes =
+      peer.open_messages == 0 ? message_cost(payload_bytes) : message_bytes(payload_bytes);
+  const uint32_t answer_cost = message_cost(answer_bytes_max);
+  if (std::max(message_cost(payload_bytes), answer_cost) > peer.share) return Sent::too_large;
+  if (peer.call_bytes_out + bytes > peer.share || peer.answer_reserved + answer_cost > peer.share ||
+      peer.open_messages >= kMessagesPerBatchMax || calls_.full()) [[unlikely]] {
+    ++counters_.ring_full;
+    read_credit_cell(peer);
+    return Sent::full;
+  }
+  uint64_t id = 0;
+  CallRecord& record = calls_.add(peer.calls, id);
+  record.tag = tag;
+  record.peer = to;
+  record.batch = peer.batches_posted;
+  record.answer_cost = answer_cost;
+  record.answer_bytes_max = answer_bytes_max;
+  record.timed = calls_made_++ % kCallsPerTimedCall == 0;
+  record.started_ns = record.timed ? clock_.now_ns() : now_ns_;
+  peer.answer_reserved += answer_cost;
+  peer.call_bytes_out += bytes;
+  peer.open_call_bytes += bytes;
+  ++counters_.calls;
+  stage(peer,
+        {payload_bytes, MessageKind::call, 0,
+         static_cast<uint16_t>(round_up_16(answer_bytes_max) / kGrainBytes), id},
+        head, body);
+  return Sent::accepted;
+}
+
+void Node::reply(const InboundCall& call, std::span<const std::byte> head,
+                 std::span<const std::byte> body) noexcept {
+  Peer& peer = peers_[call.peer];
+  if (!is_live(call)) {
+    ++counters_.late_replies;
+    return;
+  }
+  const uint64_t payload = payload_of(head, body);
+  COPYKV_ASSERT(payload <= call.answer_bytes_max, "answer={} room={}", payload,
+                call.answer_bytes_max);
+  const auto payload_bytes = static_cast<uint32_t>(payload);
+  // The caller promised room: one that has promised more than it has is at fault.
+  if (peer.staged - peer.freed + message_cost(payload_bytes) > peer.mirror.bytes ||
+      peer.open_messages >= kMessagesPerBatchMax) {
+    return violate(peer, "it asked for more answers than it has room for");
+  }
+  ++counters_.replies;
+  stage(peer, {payload_bytes, MessageKind::answer, 0, 0, call.id}, head, body);
+}
+
+bool Node::is_live(const InboundCall& call) const noexcept {
+  const Peer& peer = peers_[call.peer];
+  return peer.usable() && peer.session == call.session;
+}
+
+/// Appends to the open batch; there is room.
+void Node::stage(Peer& peer, const MessageHeader& header, std::span<const std::byte> head,
+                 std::span<const std::byte> body) noexcept {
+  if (peer.open_messages == 0) {
+    peer.staged += sizeof(BatchHeader);
+    if (options_.flush.kind == FlushPolicy::Kind::hold) peer.opened_ns = clock_.now_ns();
+    activate(peer);
+  }
+  ++peer.open_messages;
+  ++counters_.messages_sent;
+  peer.mirror.copy_in(peer.staged, &header, sizeof(header));
+  const uint64_t payload = peer.staged + sizeof(header);
+  if (!head.empty()) {
+    peer.mirror.copy_in(payload, head.data(), static_cast<uint32_t>(head.size()));
+  }
+  if (!body.empty()) {
+    copy_in_shared(peer.mirror, payload + round_up_8(head.size()), body.data(),
+                   static_cast<uint32_t>(body.size()));
+  }
+  peer.staged += message_bytes(header.payload_bytes);
+  COPYKV_ASSERT(peer.staged - peer.freed <= peer.mirror.bytes, "staged={} freed={}", peer.staged,
+                peer.freed);
+  if (options_.flush.kind == FlushPolicy::Kind::call && may_post(peer) && post_batch(peer)) {
+    fabric_.submit();
+    submit_due_ = false;
+  }
+}
+
+bool Node::may_post(const Peer& peer) const noexcept {
+  if (peer.batches_posted - peer.batches_released >= peer.grant.batches_max) return false;
+  switch (options_.flush.kind) {
+    case FlushPolicy::Kind::loop:
+    case FlushPolicy::Kind::call:
+      return true;
+    case FlushPolicy::Kind::hold:
+      return clock_.now_ns() - peer.opened_ns >= options_.flush.hold_ns;
+    case FlushPolicy::Kind::clocked:
+      return peer.in_flight() < options_.flush.in_flight_max;
+  }
+  return true;
+}
+
+/// One batch of everything staged. State changes only after the post has succeeded; a part that
+/// went out alone is written again with the next attempt, to the same place.
+bool Node::post_batch(Peer& peer) noexcept {
+  const auto bytes = static_cast<uint32_t>(peer.staged - peer.posted);
+  const BatchHeader header{.batch_bytes = bytes,
+                           .message_count = static_cast<uint16_t>(peer.open_messages),
+                           .version = kWireVersion,
+                           .session = peer.seen_session,
+                           .number = peer.batches_posted,
+                           .released = peer.released,
+                           .reserved = 0};
+  peer.mirror.copy_in(peer.posted, &header, sizeof(header));
+  uint64_t from = peer.posted;
+  if (peer.mirror.wraps(from, bytes)) {
+    const uint32_t first = peer.mirror.straight_bytes(from);
+    const uint32_t offset = peer.mirror.offset_of(from);
+    const Fabric::Posted part =
+        fabric_.write(peer.id, {&sent_memory_, peer.mirror_offset + offset, first},
+                      peer.grant.ring.at(offset), context_of(Post::part, peer.batches_posted));
+    if (part != Fabric::Posted::yes) {
+      ++counters_.send_full;
+      return false;
+    }
+    ++peer.posts_outstanding;
+    from += first;
+  }
+  const auto rest = static_cast<uint32_t>(peer.staged - from);
+  const uint32_t offset = peer.mirror.offset_of(from);
+  const Fabric::Posted posted = fabric_.write_immediate(
+      peer.id, {&sent_memory_, peer.mirror_offset + offset, rest}, peer.grant.ring.at(offset),
+      Immediate{Told::batch, options_.node, static_cast<uint16_t>(peer.grant.tag)}.pack(),
+      context_of(Post::batch, peer.batches_posted));
+  if (posted != Fabric::Posted::yes) {
+    ++counters_.send_full;
+    return false;
+  }
+  ++peer.posts_outstanding;
+  peer.out_batch(peer.batches_posted) = {bytes, peer.open_call_bytes};
+  ++peer.batches_posted;
+  peer.posted = peer.staged;
+  peer.open_messages = 0;
+  peer.open_call_bytes = 0;
+  peer.released_told = peer.released;
+  peer.bytes_untold = 0;
+  submit_due_ = true;
+  ++counters_.batches_sent;
+  counters_.bytes_sent += bytes;
+  return true;
+}
+
+void Node::flush() noexcept {
+  answer_scratch_taken_ = call_scratch_taken_ = false;
+  for (uint32_t index = 0; index < active_count_;) {
+    Peer& peer = *active_[index];
+    bool more = false;
+    if (peer.usable()) {
+      release(peer);
+      if (peer.open_messages > 0) {
+        if (!may_post(peer)) {
+          read_credit_cell(peer);
+          more = true;
+        } else {
+          more = !post_batch(peer);
+        }
+      }
+      if (credit_due(peer)) more = !write_credit(peer) || more;
+    }
+    if (more && peer.usable()) {
+      ++index;
+    } else {
+      peer.active = false;
+      active_[index] = active_[--active_count_];
+    }
+  }
+  if (submit_due_) {
+    fabric_.submit();
+    submit_due_ = false;
+  }
+}
+
+/// C3: whether the peer could be waiting for what it does not know to be released.
+bool Node::credit_due(const Peer& peer) const noexcept {
+  if (peer.released == peer.released_told) return false;
+  const uint32_t largest = message_cost(options_.message_bytes_max);
+  const uint32_t bytes = std::min(peer.share / 2, peer.share - std::min(peer.share, largest));
+  return peer.bytes_untold >= std::max(bytes, 1U) ||
+         peer.released - peer.released_told >= std::max(batches_max_ / 4, 1U);
+}
+
+Fabric::Posted Node::read(PeerId to, const LocalPart& into, const RemoteMemory& from,
+                          uint32_t index) noexcept {
+  if (!is_up(to)) return Fabric::Posted::down;
+  const Fabric::Posted posted = fabric_.read(to, into, from, context_of(Post::transfer, index));
+  if (posted == Fabric::Posted::yes) ++peers_[to].posts_outstanding;
+  submit_due_ = true;
+  return posted;
+}
+
+Fabric::Posted Node::write(PeerId to, const LocalPart& from, const RemoteMemory& into,
+                           uint32_t index) noexcept {
+  if (!is_up(to)) return Fabric::Posted::down;
+  const Fabric::Posted posted = fabric_.write(to, from, into, context_of(Post::transfer, index));
+  if (posted == Fabric::Posted::yes) ++peers_[to].posts_outstanding;
+  submit_due_ = true;
+  return posted;
+}
+
+}  // namespace copyrpc
