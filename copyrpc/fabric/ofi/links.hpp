@@ -15,7 +15,7 @@
 
 namespace copyrpc::ofi {
 
-/// Where a post to one peer goes.
+/// Where a post to one peer goes: valid from link_up until link_lost or disconnect.
 struct Route {
   fid_ep* endpoint = nullptr;
   fi_addr_t address = FI_ADDR_UNSPEC;
@@ -24,7 +24,7 @@ struct Route {
 /// What a links object has to tell about a peer.
 class LinkEvents {
  public:
-  virtual void link_up(PeerId peer) noexcept = 0;
+  virtual void link_up(PeerId peer, const Route& route) noexcept = 0;
   /// The connection is gone, or could not be made.
   virtual void link_lost(PeerId peer, int32_t error) noexcept = 0;
 
@@ -41,7 +41,7 @@ class Links {
 
   [[nodiscard]] virtual const std::string& address() const noexcept = 0;
   /// link_up or link_lost follows in a later progress.
-  [[nodiscard]] virtual copykv::Outcome<Route> connect(PeerId peer, const EndpointAddress& to) = 0;
+  [[nodiscard]] virtual copykv::Outcome<void> connect(PeerId peer, const EndpointAddress& to) = 0;
   virtual void disconnect(PeerId peer) noexcept = 0;
   /// True: when disconnect has returned, nothing of that connection touches memory any more, and
   /// what it had in flight has been put into the completion queue.

@@ -81,7 +81,7 @@ class OfiFabric final : public Fabric, private LinkEvents {
   [[nodiscard]] uint32_t read_error(std::span<Completion> out) noexcept;
   void sweep() noexcept;
   void lose(PeerId peer, int32_t error) noexcept;
-  void link_up(PeerId peer) noexcept override;
+  void link_up(PeerId peer, const Route& route) noexcept override;
   void link_lost(PeerId peer, int32_t error) noexcept override { lose(peer, error); }
 
   std::string name_;
@@ -140,9 +140,8 @@ Outcome<void> OfiFabric::connect(PeerId peer, std::string_view address) {
     return Failure{
         "the peer's endpoint is of another transport; every rank of a job must use the "
         "same --transport"};
-  auto route = links_->connect(peer, *to);
-  if (!route) return Failure{route.error};
-  peers_[peer] = {*route, Peer::State::connecting, ++connections_, 0};
+  if (auto begun = links_->connect(peer, *to); !begun) return begun;
+  peers_[peer] = {{}, Peer::State::connecting, ++connections_, 0};
   return {};
 }
 
@@ -155,8 +154,10 @@ void OfiFabric::disconnect(PeerId peer) {
   gone = {};
 }
 
-void OfiFabric::link_up(PeerId peer) noexcept {
-  if (peers_[peer].state == Peer::State::connecting) peers_[peer].state = Peer::State::up;
+void OfiFabric::link_up(PeerId peer, const Route& route) noexcept {
+  if (peers_[peer].state != Peer::State::connecting) return;
+  peers_[peer].route = route;
+  peers_[peer].state = Peer::State::up;
 }
 
 void OfiFabric::lose(PeerId peer, int32_t error) noexcept {

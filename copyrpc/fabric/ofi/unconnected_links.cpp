@@ -21,7 +21,7 @@ class UnconnectedLinks final : public Links {
   [[nodiscard]] Outcome<void> open();
 
   [[nodiscard]] const std::string& address() const noexcept override { return address_; }
-  [[nodiscard]] Outcome<Route> connect(PeerId peer, const EndpointAddress& to) override;
+  [[nodiscard]] Outcome<void> connect(PeerId peer, const EndpointAddress& to) override;
   void disconnect(PeerId peer) noexcept override;
   [[nodiscard]] bool disconnect_is_final() const noexcept override { return false; }
   [[nodiscard]] fid_ep* memory_endpoint() const noexcept override { return endpoint_.get(); }
@@ -64,13 +64,13 @@ Outcome<void> UnconnectedLinks::open() {
   return {};
 }
 
-Outcome<Route> UnconnectedLinks::connect(PeerId peer, const EndpointAddress& to) {
+Outcome<void> UnconnectedLinks::connect(PeerId peer, const EndpointAddress& to) {
   fi_addr_t address = FI_ADDR_UNSPEC;
   const int inserted = fi_av_insert(names_.get(), to.raw.data(), 1, &address, 0, nullptr);
   if (inserted != 1) return failure(domain_, "fi_av_insert", inserted < 0 ? inserted : FI_EINVAL);
   addresses_[peer] = address;
   fresh_.push_back(peer);
-  return Route{endpoint_.get(), address};
+  return {};
 }
 
 void UnconnectedLinks::disconnect(PeerId peer) noexcept {
@@ -80,7 +80,7 @@ void UnconnectedLinks::disconnect(PeerId peer) noexcept {
 }
 
 void UnconnectedLinks::progress(LinkEvents& events) noexcept {
-  for (const PeerId peer : fresh_) events.link_up(peer);
+  for (const PeerId peer : fresh_) events.link_up(peer, {endpoint_.get(), addresses_[peer]});
   fresh_.clear();
 }
 
