@@ -297,6 +297,10 @@ Outcome<std::unique_ptr<Fabric>> make_ofi_fabric(const OfiOptions& options) {
   return std::unique_ptr<Fabric>(std::move(fabric));
 }
 
+std::string ofi_missing(const OfiOptions& options) {
+  return find_provider(options).error;
+}
+
 std::vector<OfiProvider> ofi_providers() {
   std::vector<OfiProvider> all = {{"tcp", {}}, {"shm", {}}};
   fi_info* listed = nullptr;
@@ -312,7 +316,7 @@ std::vector<OfiProvider> ofi_providers() {
   for (OfiProvider& provider : all) {
     OfiOptions options;
     options.provider = provider.name;
-    provider.reason = find_provider(options).error;
+    provider.reason = ofi_missing(options);
   }
   return all;
 }

@@ -33,6 +33,9 @@ struct OfiOptions {
 /// Opens one endpoint. An error names the provider and what it lacks.
 [[nodiscard]] copykv::Outcome<std::unique_ptr<Fabric>> make_ofi_fabric(const OfiOptions& options);
 
+/// Why an endpoint with these options cannot be had on this machine; empty: it can.
+[[nodiscard]] std::string ofi_missing(const OfiOptions& options);
+
 struct OfiProvider {
   std::string name;    ///< as in OfiOptions::provider
   std::string reason;  ///< why it cannot be used here; empty: it can
