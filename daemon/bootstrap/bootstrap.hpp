@@ -33,6 +33,7 @@ struct BootstrapOptions {
 };
 
 inline constexpr uint32_t kCardBytesMax = 64 * 1024;
+inline constexpr uint32_t kRanksMax = 1U << 16;
 
 class Bootstrap {
  public:
