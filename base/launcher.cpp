@@ -21,7 +21,7 @@ struct Names {
 
 constexpr Names kOpenMpi = {"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", nullptr,
                             "OMPI_COMM_WORLD_LOCAL_RANK"};
-constexpr Names kPmix = {"PMIx", "PMIX_RANK", nullptr, nullptr, "PMIX_LOCAL_RANK"};
+constexpr Names kPmix = {"PMIx", "PMIX_RANK", nullptr, nullptr, nullptr};
 constexpr Names kPmi = {"PMI", "PMI_RANK", "PMI_SIZE", nullptr, "MPI_LOCALRANKID"};
 constexpr Names kSlurm = {"Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS",
                           "SLURM_LOCALID"};

@@ -3,7 +3,7 @@
 //
 //   launcher     rank                  ranks                   local rank
 //   Open MPI     OMPI_COMM_WORLD_RANK  OMPI_COMM_WORLD_SIZE    OMPI_COMM_WORLD_LOCAL_RANK
-//   PMIx         PMIX_RANK             (only by asking PMIx)   PMIX_LOCAL_RANK
+//   PMIx         PMIX_RANK             (PMIx has to be asked)
 //   PMI          PMI_RANK              PMI_SIZE                MPI_LOCALRANKID
 //   Slurm        SLURM_PROCID          SLURM_STEP_NUM_TASKS,   SLURM_LOCALID
 //                                      else SLURM_NTASKS

@@ -84,6 +84,8 @@ class Settings {
     std::string source;  ///< flag | environment COPYKV_X | file NAME | default
   };
   [[nodiscard]] std::vector<Effective> effective() const;
+  /// Whether a flag, the environment or a file gave it.
+  [[nodiscard]] bool is_set(const std::string& name) const;
   /// As TOML that --config takes: `key = value  # source`.
   [[nodiscard]] std::string print_config() const;
 

@@ -162,6 +162,12 @@ std::vector<Settings::Effective> Settings::effective() const {
   return list;
 }
 
+bool Settings::is_set(const std::string& name) const {
+  return std::any_of(settings_.begin(), settings_.end(), [&](const Setting& setting) {
+    return setting.name == name && setting.source != "default";
+  });
+}
+
 std::string Settings::print_config() const {
   std::string text;
   for (const Setting& setting : std::span(settings_).subspan(1)) {

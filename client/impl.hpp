@@ -32,7 +32,7 @@ struct Request {
   uint32_t user_flags = 0;
   uint32_t ttl_ms = 0;
   uint64_t argument = 0;
-  uint32_t daemon = 0;  ///< of an operation without a key (ping, keys)
+  uint32_t daemon = 0;  ///< of an operation without a key (ping, keys): owner index
 };
 
 [[nodiscard]] Request put_request(std::string_view key, std::string_view value,

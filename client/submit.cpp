@@ -18,13 +18,16 @@ namespace {
 LaneEnd& ClientImpl::lane_of_key(std::string_view key) noexcept {
   if (lanes_.size() == 1) [[likely]]
     return lanes_[0];
-  const uint16_t owner = peek(connection_.rank().partition_owner[partition_of(hash_key(key))]);
-  return lanes_[owner < lanes_.size() ? owner : 0];
+  const uint8_t rail = peek(connection_.rank().partition_rail[partition_of(hash_key(key))]);
+  return lanes_[rail < lanes_.size() ? rail : 0];
 }
 
 LaneEnd& ClientImpl::lane_of(const Request& request) noexcept {
   if (has_key(request.op)) return lane_of_key(request.key);
-  return lanes_[request.daemon < lanes_.size() ? request.daemon : 0];
+  if (request.daemon < lanes_.size()) return lanes_[request.daemon];
+  const uint8_t rail =
+      request.daemon < kOwnersMax ? peek(connection_.rank().owners[request.daemon].rail) : 0;
+  return lanes_[rail < lanes_.size() ? rail : 0];
 }
 
 void ClientImpl::expire_views() noexcept {
@@ -178,6 +181,7 @@ void ClientImpl::send(LaneEnd& lane, const Request& request, Placement placement
   poke(line.user_flags, request.user_flags);
   poke(line.argument, request.argument);
   poke(line.ttl_ms, request.ttl_ms);
+  poke(line.owner, request.daemon);
   publish_head(lane, line,
                {record.seq, static_cast<uint8_t>(request.op),
                 static_cast<uint8_t>(static_cast<uint32_t>(placement) |

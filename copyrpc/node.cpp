@@ -59,15 +59,17 @@ Outcome<std::unique_ptr<Node>> Node::create(const NodeOptions& options, Fabric& 
                 "node={} nodes={} incarnation={}", options.node, options.nodes,
                 options.incarnation);
   std::unique_ptr<Node> node(new Node(options, fabric, clock));
-  if (Outcome<void> planned = node->plan(); !planned) return Failure{planned.error};
-  if (Outcome<void> taken = node->take_memory(); !taken) return Failure{taken.error};
+  if (Outcome<void> taken = node->take_mailbox(); !taken) return Failure{taken.error};
+  if (options.peers_max != kPeersLater) {
+    const uint32_t peers = options.peers_max == 0 ? options.nodes - 1 : options.peers_max;
+    if (Outcome<void> taken = node->take_rings(peers); !taken) return Failure{taken.error};
+  }
   return node;
 }
 
 /// Sizes: rings from the budget, batches from what the fabric can receive.
-Outcome<void> Node::plan() {
-  const uint32_t others = options_.nodes - 1;
-  peers_max_ = options_.peers_max == 0 ? others : std::min(options_.peers_max, others);
+Outcome<void> Node::plan_rings(uint32_t peers_max) {
+  peers_max_ = std::min(peers_max, options_.nodes - 1);
   if (peers_max_ > fabric_.limits().peers_max) {
     return Failure{fmt::format("{} peers, but {} reaches {}; use fewer daemon threads per rank",
                                peers_max_, fabric_.name(), fabric_.limits().peers_max)};
@@ -100,37 +102,44 @@ Outcome<void> Node::plan() {
   return {};
 }
 
-Outcome<void> Node::take_memory() {
-  const uint64_t peers = std::max(peers_max_, 1U);
-  rings_bytes_ = peers * (ring_bytes_ + kCreditPageBytes);
-  sent_bytes_ = peers * (ring_bytes_ + kSentExtraBytes);
-  const uint64_t mailbox_bytes = uint64_t{options_.nodes} * kMailboxBytes;
-  rings_ = map_memory(rings_bytes_);
-  sent_ = map_memory(sent_bytes_);
-  mailbox_ = map_memory(mailbox_bytes);
-  if (rings_ == nullptr || sent_ == nullptr || mailbox_ == nullptr) {
-    return Failure{
-        fmt::format("cannot map {} for rings: {}; raise ulimit -v, or give less "
-                    "receive memory",
-                    format_bytes(rings_bytes_ + sent_bytes_), std::strerror(errno))};
+Outcome<void> Node::take_mailbox() {
+  const uint64_t bytes = uint64_t{options_.nodes} * kMailboxBytes;
+  mailbox_ = map_memory(bytes);
+  if (mailbox_ == nullptr) {
+    return Failure{fmt::format("cannot map {}: {}; raise ulimit -v", format_bytes(bytes),
+                               std::strerror(errno))};
   }
-  auto sent = fabric_.register_memory(sent_, sent_bytes_, Access::local);
-  if (!sent) return Failure{sent.error};
-  sent_memory_ = *sent;
-  auto mailbox = fabric_.register_memory(mailbox_, mailbox_bytes, Access::remote_write);
+  auto mailbox = fabric_.register_memory(mailbox_, bytes, Access::remote_write);
   if (!mailbox) return Failure{mailbox.error};
   mailbox_memory_ = *mailbox;
-
   active_.resize(options_.nodes);
   failing_.resize(options_.nodes);
   for (PeerId id = 0; id < options_.nodes; ++id) peers_[id].id = id;
-  arrivals_.size_for(2 * peers * batches_max_);
   serving_.size_for(options_.nodes);
   transfers_.size_for(options_.transfers_max);
   timed_out_.size_for(kTimedOutMax);
   answer_scratch_.resize(round_up_16(options_.message_bytes_max));
   call_scratch_.resize(round_up_16(options_.message_bytes_max));
   now_ns_ = clock_.now_ns();
+  return {};
+}
+
+Outcome<void> Node::take_rings(uint32_t peers_max) {
+  if (Outcome<void> planned = plan_rings(peers_max); !planned) return planned;
+  const uint64_t peers = std::max(peers_max_, 1U);
+  rings_bytes_ = peers * (ring_bytes_ + kCreditPageBytes);
+  sent_bytes_ = peers * (ring_bytes_ + kSentExtraBytes);
+  rings_ = map_memory(rings_bytes_);
+  sent_ = map_memory(sent_bytes_);
+  if (rings_ == nullptr || sent_ == nullptr) {
+    return Failure{fmt::format("cannot map {} for rings: {}; raise ulimit -v, or give less "
+                               "receive memory",
+                               format_bytes(rings_bytes_ + sent_bytes_), std::strerror(errno))};
+  }
+  auto sent = fabric_.register_memory(sent_, sent_bytes_, Access::local);
+  if (!sent) return Failure{sent.error};
+  sent_memory_ = *sent;
+  arrivals_.size_for(2 * peers * batches_max_);
   return {};
 }
 
@@ -150,6 +159,15 @@ Node::~Node() {
 
 Card Node::card() const {
   return {options_.node, options_.incarnation, mailbox_memory_.remote, fabric_.address()};
+}
+
+uint32_t Node::take_transfers(std::span<TransferEnd> ends) noexcept {
+  uint32_t taken = 0;
+  for (; taken < ends.size() && !transfers_.empty(); ++taken) {
+    ends[taken] = transfers_.front();
+    transfers_.pop();
+  }
+  return taken;
 }
 
 uint32_t Node::poll() noexcept {

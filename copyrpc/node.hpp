@@ -44,10 +44,13 @@
 
 namespace copyrpc {
 
+/// The number of peers is not known yet: take_rings tells it, before the first set_peer.
+inline constexpr uint32_t kPeersLater = ~uint32_t{0};
+
 struct NodeOptions {
   PeerId node = 0;                            ///< own number
   uint32_t nodes = 1;                         ///< of the job
-  uint32_t peers_max = 0;                     ///< nodes that it will talk with; 0: all others
+  uint32_t peers_max = 0;                     ///< nodes that it will talk with; 0: all others; or kPeersLater
   uint64_t incarnation = 1;                   ///< grows with each start of this node
   uint64_t receive_budget_bytes = 64U << 20;  ///< for all rings; as much again for the mirrors
   uint32_t ring_bytes = 0;                    ///< per peer, a power of two; 0: from the budget
@@ -128,6 +131,8 @@ class Node {
 
   /// For the bootstrap.
   [[nodiscard]] Card card() const;
+  /// Once, where create was told kPeersLater.
+  [[nodiscard]] copykv::Outcome<void> take_rings(uint32_t peers_max);
   /// A peer to talk with, or its next incarnation: an older session ends.
   void set_peer(const Card& card);
   /// Tells everyone that no new calls are wanted; goes on serving.
@@ -163,8 +168,11 @@ class Node {
   /// Lets messages go, as the policy says, and gives back what was taken.
   void flush() noexcept;
 
-  /// One-sided: between local memory and memory of the peer. `index` < transfers_max, free to use
-  /// again when take_transfers has told its end.
+  /// For who finds that what a peer sent makes no sense: fails it, as a violation.
+  void reject(PeerId peer, const char* what) noexcept { violate(peers_[peer], what); }
+
+  /// One-sided: between local memory and memory of the peer. At most transfers_max at
+  /// one time; take_transfers tells the end of each with its `index`.
   [[nodiscard]] Fabric::Posted read(PeerId peer, const LocalPart& to, const RemoteMemory& from,
                                     uint32_t index) noexcept;
   [[nodiscard]] Fabric::Posted write(PeerId peer, const LocalPart& from, const RemoteMemory& to,
@@ -194,8 +202,8 @@ class Node {
   }
 
   // node.cpp
-  [[nodiscard]] copykv::Outcome<void> plan();
-  [[nodiscard]] copykv::Outcome<void> take_memory();
+  [[nodiscard]] copykv::Outcome<void> take_mailbox();
+  [[nodiscard]] copykv::Outcome<void> plan_rings(uint32_t peers_max);
   void on_completion(const Completion& completion) noexcept;
   void on_arrival(uint32_t immediate) noexcept;
   void beat() noexcept;

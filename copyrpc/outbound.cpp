@@ -235,7 +235,7 @@ bool Node::credit_due(const Peer& peer) const noexcept {
 
 Fabric::Posted Node::read(PeerId to, const LocalPart& into, const RemoteMemory& from,
                           uint32_t index) noexcept {
-  if (!is_up(to)) return Fabric::Posted::down;
+  if (!peers_[to].usable()) return Fabric::Posted::down;
   const Fabric::Posted posted = fabric_.read(to, into, from, context_of(Post::transfer, index));
   if (posted == Fabric::Posted::yes) ++peers_[to].posts_outstanding;
   submit_due_ = true;
@@ -244,7 +244,7 @@ Fabric::Posted Node::read(PeerId to, const LocalPart& into, const RemoteMemory& 
 
 Fabric::Posted Node::write(PeerId to, const LocalPart& from, const RemoteMemory& into,
                            uint32_t index) noexcept {
-  if (!is_up(to)) return Fabric::Posted::down;
+  if (!peers_[to].usable()) return Fabric::Posted::down;
   const Fabric::Posted posted = fabric_.write(to, from, into, context_of(Post::transfer, index));
   if (posted == Fabric::Posted::yes) ++peers_[to].posts_outstanding;
   submit_due_ = true;

@@ -35,6 +35,7 @@ Control::~Control() {
 
 void Control::run() {
   for (auto& daemon : daemons_) daemon->start();
+  if (options_.ranks > 1) wait_for_peers();
   std::printf("ready job=%s rank=%u socket=%s pid=%d\n",
               job_dir_.substr(job_dir_.rfind('/') + 1).c_str(), options_.rank, socket_path_.c_str(),
               ::getpid());
@@ -50,6 +51,7 @@ void Control::run() {
     freed_numbers_.clear();
     grew = populate_stores();
     push_leaving();
+    if (bootstrap_ != nullptr) take_changes();
     warn_once_of_full_memory();
   }
   drain();
@@ -82,6 +84,7 @@ void Control::on_event(uint64_t token) {
     stopping_ = true;
     return;
   }
+  if (token == kBootstrapToken) return;  // take_changes follows every round
   const auto number = static_cast<uint32_t>(token);
   if (clients_[number] == nullptr) return;  // left earlier in this round
   ClientRecord& client = *clients_[number];

@@ -7,13 +7,16 @@
 //   does: a client that is stopped for an hour is alive.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/fd.hpp"
+#include "daemon/bootstrap/bootstrap.hpp"
 #include "daemon/client_table.hpp"
 #include "daemon/daemon_thread.hpp"
+#include "daemon/job_card.hpp"
 #include "daemon/options.hpp"
 #include "shm/rank_page.hpp"
 
@@ -39,6 +42,16 @@ class Control {
   [[nodiscard]] Outcome<void> watch_signals();
   [[nodiscard]] Outcome<void> write_info();
   [[nodiscard]] Outcome<void> watch(int fd, uint64_t token);
+
+  // control_job.cpp
+  [[nodiscard]] Outcome<void> prepare_job();
+  [[nodiscard]] RemoteOptions remote_options(uint32_t daemon) const;
+  [[nodiscard]] Outcome<void> join_job();
+  [[nodiscard]] Outcome<void> connect_daemons();
+  void set_routing(const std::vector<uint32_t>& daemons);
+  void wait_for_peers();
+  void take_changes();
+  void tell_peer(const JobCard& card);
 
   // control.cpp
   void on_event(uint64_t token);
@@ -76,6 +89,11 @@ class Control {
   std::vector<uint32_t> freed_numbers_;
   uint32_t leaving_count_ = 0;
   bool said_memory_full_ = false;
+  // Of a job of many ranks.
+  TransportChoice transport_{};
+  std::unique_ptr<Bootstrap> bootstrap_;
+  std::vector<JobCard> job_;                            ///< by rank
+  std::deque<copyrpc::Card> new_cards_;                 ///< told to daemons; they keep pointers
   std::vector<std::unique_ptr<DaemonThread>> daemons_;  ///< destroyed first: they use the rest
 };
 

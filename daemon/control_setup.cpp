@@ -27,8 +27,9 @@ namespace copykv {
 Outcome<std::unique_ptr<Control>> Control::create(const DaemonOptions& options) {
   std::unique_ptr<Control> control(new Control(options));
   using Step = Outcome<void> (Control::*)();
-  for (const Step step : {&Control::take_rank, &Control::make_rank_page, &Control::make_daemons,
-                          &Control::watch_signals, &Control::listen, &Control::write_info}) {
+  for (const Step step : {&Control::take_rank, &Control::make_rank_page, &Control::prepare_job,
+                          &Control::make_daemons, &Control::watch_signals, &Control::join_job,
+                          &Control::listen, &Control::write_info}) {
     const Outcome<void> done = (control.get()->*step)();
     if (!done) return Failure{done.error};
   }
@@ -95,9 +96,6 @@ Outcome<void> Control::make_rank_page() {
   rank_->started_unix_ms = epoch_ / kNanosPerMilli;
   rank_->pid = static_cast<uint32_t>(::getpid());
   rank_->routing_epoch = 1;
-  for (uint32_t partition = 0; partition < kPartitionCount; ++partition) {
-    rank_->partition_owner[partition] = static_cast<uint16_t>(partition % options_.daemon_threads);
-  }
   return {};
 }
 
@@ -118,6 +116,7 @@ Outcome<void> Control::make_daemons() {
     with.store.value_bytes_max = static_cast<uint32_t>(options_.value_bytes_max);
     with.wait = options_.wait;
     with.place = placed->places[daemon];
+    if (options_.ranks > 1) with.remote = remote_options(daemon);
     auto made = DaemonThread::create(with, *rank_, daemon_block(*rank_, daemon));
     if (!made) return Failure{made.error};
     log_info("daemon {}: {}", daemon, (*made)->memory().page_note());

@@ -8,6 +8,7 @@ namespace copykv {
 
 inline constexpr uint64_t kListenerToken = UINT64_MAX;
 inline constexpr uint64_t kSignalToken = UINT64_MAX - 1;
+inline constexpr uint64_t kBootstrapToken = UINT64_MAX - 2;
 inline constexpr uint64_t kPidfdBit = uint64_t{1} << 32;
 
 [[nodiscard]] constexpr uint64_t socket_token(uint32_t number) noexcept {

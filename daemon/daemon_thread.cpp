@@ -18,7 +18,11 @@ namespace {
 constexpr uint32_t kSpinTurns = 400;
 constexpr uint32_t kYieldTurns = 400 + 1500;
 // Short enough for expiry and counters, long enough to cost nothing.
-constexpr int kSleepMs = 100;
+constexpr long kSleepMs = 100;
+// With peers: they want to hear of us now and then.
+constexpr long kSleepWithPeersMs = 25;
+// Beside a fabric that cannot wake a sleeper: about 1 % of a core.
+constexpr long kNapNs = 500'000;
 constexpr uint32_t kDrainTurnsMax = 1U << 24;
 
 }  // namespace
@@ -36,8 +40,18 @@ Outcome<std::unique_ptr<DaemonThread>> DaemonThread::create(const DaemonThreadOp
                                std::strerror(errno))};
   }
   daemon->store_ = std::make_unique<Store>(*daemon->memory_, options.store);
+  if (options.remote) {
+    auto fabric = make_fabric(options.remote->transport, options.remote->fabric);
+    if (!fabric) return Failure{fabric.error};
+    const Region& arena = daemon->memory_->arena();
+    auto network = RpcNetwork::create(std::move(*fabric), options.remote->node, daemon->clock_,
+                                      {arena.base, arena.virtual_bytes});
+    if (!network) return Failure{network.error};
+    daemon->network_ = std::move(*network);
+    daemon->network_->record_rtt_in(block.rtt_ns);
+  }
   daemon->engine_ = std::make_unique<Engine>(options.engine, rank, block, *daemon->store_,
-                                             daemon->clock_, nullptr);
+                                             daemon->clock_, daemon->network_.get());
   return daemon;
 }
 
@@ -100,14 +114,31 @@ void DaemonThread::sleep() noexcept {
   heavy_fence(true);  // [C]
   if (!engine_->has_work() && observe(stop_) == 0) {
     count<uint64_t>(block_.sleeps, 1);
-    pollfd waiting{wake_fd_.get(), POLLIN, 0};
-    if (::poll(&waiting, 1, kSleepMs) > 0) {
-      uint64_t wakes;
-      (void)!::read(wake_fd_.get(), &wakes, sizeof(wakes));
-    }
+    wait_for_wake();
   }
   poke<uint32_t>(block_.sleeping, 0);
   engine_->tick();
+}
+
+/// Until a client, a peer or the control thread wants something.
+void DaemonThread::wait_for_wake() noexcept {
+  pollfd waiting[2] = {{wake_fd_.get(), POLLIN, 0}, {-1, POLLIN, 0}};
+  timespec limit{0, kSleepMs * long{kNanosPerMilli}};
+  if (network_ != nullptr) {
+    network_->poll_next_turn();
+    limit.tv_nsec = kSleepWithPeersMs * long{kNanosPerMilli};
+    copyrpc::Fabric& fabric = network_->node().fabric();
+    waiting[1].fd = fabric.wait_fd();
+    if (waiting[1].fd < 0) {
+      limit.tv_nsec = kNapNs;
+    } else if (!fabric.arm()) {
+      return;
+    }
+  }
+  if (::ppoll(waiting, 2, &limit, nullptr) > 0 && (waiting[0].revents & POLLIN) != 0) {
+    uint64_t wakes;
+    (void)!::read(wake_fd_.get(), &wakes, sizeof(wakes));
+  }
 }
 
 }  // namespace copykv

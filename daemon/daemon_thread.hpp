@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include <copykv/wait.hpp>
@@ -12,11 +13,21 @@
 #include "base/fd.hpp"
 #include "daemon/engine.hpp"
 #include "daemon/placement.hpp"
+#include "daemon/rpc_network.hpp"
+#include "daemon/transport.hpp"
 #include "shm/store_memory.hpp"
 
 namespace copykv {
 
+/// What a daemon of a job of many ranks needs beyond its store.
+struct RemoteOptions {
+  TransportChoice transport{};
+  FabricOptions fabric{};
+  copyrpc::NodeOptions node{};
+};
+
 struct DaemonThreadOptions {
+  std::optional<RemoteOptions> remote{};  ///< empty: the rank is alone
   EngineOptions engine;
   StoreMemoryOptions memory;
   StoreOptions store;
@@ -41,6 +52,8 @@ class DaemonThread {
   void wake() const noexcept;
   [[nodiscard]] bool sleeping() const noexcept { return peek(block_.sleeping) != 0; }
 
+  /// nullptr: the rank is alone. Only before start, but for the commands.
+  [[nodiscard]] RpcNetwork* network() noexcept { return network_.get(); }
   [[nodiscard]] StoreMemory& memory() noexcept { return *memory_; }
   [[nodiscard]] int wake_fd() const noexcept { return wake_fd_.get(); }
 
@@ -50,12 +63,14 @@ class DaemonThread {
   void run() noexcept;
   void idle(uint32_t idle_turns) noexcept;
   void sleep() noexcept;
+  void wait_for_wake() noexcept;
 
   const DaemonThreadOptions options_;
   DaemonBlock& block_;
   SystemClock clock_;
   std::unique_ptr<StoreMemory> memory_;
   std::unique_ptr<Store> store_;
+  std::unique_ptr<RpcNetwork> network_;
   std::unique_ptr<Engine> engine_;
   Fd wake_fd_;
   uint32_t stop_ = 0;  ///< published by stop()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/engine.hpp"
 
+#include <algorithm>
 #include <bit>
 
 #include "base/assert.hpp"
@@ -42,7 +43,10 @@ uint32_t Engine::turn() noexcept {
   if ((++turns_ & (options_.turns_per_clock_read - 1)) == 0) [[unlikely]]
     return timed_turn();
   uint32_t done = 0;
-  if (network_ != nullptr) done += network_->poll_answers(*this, kAnswersPerTurn);
+  if (network_ != nullptr) {
+    done += network_->poll_answers(*this, kAnswersPerTurn);
+    done += end_moves() + serve_inbound();
+  }
   done += scan_ground_queue();
   if (transfer_count_ > 0) [[unlikely]]
     done += step_transfers();
@@ -56,9 +60,14 @@ uint32_t Engine::timed_turn() noexcept {
   const uint64_t started_ns = clock_.now_ns();
   store_.begin_turn(started_ns / kNanosPerMilli);
   uint32_t done = 0;
-  if (network_ != nullptr) done += network_->poll_answers(*this, kAnswersPerTurn);
+  if (network_ != nullptr) {
+    network_->tick(started_ns);
+    done += network_->poll_answers(*this, kAnswersPerTurn);
+  }
   const bool sampled = turns_ % kTurnsPerSample == 0;
   const uint64_t answered_ns = sampled ? clock_.now_ns() : 0;
+  if (network_ != nullptr) done += end_moves() + serve_inbound();
+  const uint64_t served_ns = sampled && network_ != nullptr ? clock_.now_ns() : answered_ns;
   done += scan_ground_queue();
   if (transfer_count_ > 0) done += step_transfers();
   const uint64_t scanned_ns = sampled ? clock_.now_ns() : 0;
@@ -73,7 +82,8 @@ uint32_t Engine::timed_turn() noexcept {
       return block_.phases[static_cast<uint8_t>(which)];
     };
     phase(Phase::completions).record(answered_ns - started_ns);
-    phase(Phase::ground_queue).record(scanned_ns - answered_ns);
+    if (network_ != nullptr) phase(Phase::inbound).record(served_ns - answered_ns);
+    phase(Phase::ground_queue).record(scanned_ns - served_ns);
     phase(Phase::flush).record(ended_ns - scanned_ns);
     block_.turn_ns.record(ended_ns - started_ns);
     if (ended_ns - started_ns > peek(block_.longest_turn_ns)) {
@@ -87,7 +97,7 @@ uint32_t Engine::timed_turn() noexcept {
 }
 
 bool Engine::has_work() const noexcept {
-  if (transfer_count_ > 0 || closing_count_ > 0 || !commands_.empty() ||
+  if (transfer_count_ > 0 || commit_count_ > 0 || closing_count_ > 0 || !commands_.empty() ||
       (network_ != nullptr && network_->busy())) {
     return true;
   }
@@ -104,10 +114,16 @@ uint32_t Engine::take_commands() noexcept {
   uint32_t taken = 0;
   Command command;
   for (; taken < kCommandsPerTurn && commands_.pop(command); ++taken) {
-    if (command.kind == Command::Kind::attach) {
-      attach(command.lane);
-    } else {
-      close(command.lane.id);
+    switch (command.kind) {
+      case Command::Kind::attach:
+        attach(command.lane);
+        break;
+      case Command::Kind::close:
+        close(command.lane.id);
+        break;
+      case Command::Kind::set_peer:
+        if (network_ != nullptr) network_->set_peer(*command.card);
+        break;
     }
   }
   return taken;
@@ -163,11 +179,13 @@ void Engine::on_answer(const Ticket& ticket, const RemoteAnswer& remote) noexcep
   --lane.remote_in_flight;
   if (lane.place == Lane::Place::closing) return;  // freed when the last one is back
 
-  auto value_bytes = static_cast<uint32_t>(remote.value.size());
+  const auto value_bytes = static_cast<uint32_t>(remote.value.size());
   ResponseLine& line = lane.slots[ticket.slot].response;
   Placement placement = Placement::line;
   Status status = remote.status;
-  if (value_bytes > lane.setup.slot_payload_bytes) {
+  if (remote.in_room) {
+    placement = Placement::bulk;
+  } else if (value_bytes > lane.setup.slot_payload_bytes) {
     status = Status::buffer_too_small;
   } else if (value_bytes > kResponseLineDataBytes) {
     placement = Placement::page;
@@ -177,7 +195,8 @@ void Engine::on_answer(const Ticket& ticket, const RemoteAnswer& remote) noexcep
   } else {
     poke(line.data[0], static_cast<uint64_t>(remote.number));
   }
-  answer(lane, ticket, status, placement, value_bytes, remote.user_flags, remote.version);
+  answer(lane, ticket, status, placement, std::max(value_bytes, remote.value_bytes),
+         remote.user_flags, remote.version);
   light_fence(lane.fence_free);  // [D]
   wake_client(lane);
   if (lane.place == Lane::Place::full && !lane.next_in_flight()) {

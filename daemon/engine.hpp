@@ -5,11 +5,12 @@
 //
 // A TURN (order is the design: answers first, new work next, the network last)
 //   1  completions   answers of other ranks fill response slots; their lanes return to the queue
-//   2  ground queue  each lane on it is looked at once, requests are served in groups of up to 16:
+//   2  inbound       requests of other ranks are executed in groups of up to 16, answers staged
+//   3  ground queue  each lane on it is looked at once, requests are served in groups of up to 16:
 //                    read lines and hash, prefetch buckets; probe, prefetch items; execute
-//   3  transfers     one chunk of one large value
-//   4  flush         staged remote requests leave
-//   5  housekeeping  when due: time, parking, expiry, counters
+//   4  transfers     one chunk of one large value
+//   5  flush         staged requests and answers leave
+//   6  housekeeping  when due: time, parking, expiry, counters
 //
 // THREADS     Everything here is called by the daemon thread, except `commands()`, whose producer
 // is
@@ -21,7 +22,7 @@
 //   N3  requests of one lane start in ring order; a lane whose large value is moving starts
 //   nothing.
 // Files: engine.cpp (turn, attach, close), intake.cpp (ground queue, groups), execute.cpp (one
-// request), large_values.cpp (transfers), housekeeping.cpp.
+// request), inbound.cpp (requests of other ranks), large_values.cpp (transfers), housekeeping.cpp.
 #pragma once
 
 #include <algorithm>
@@ -52,9 +53,10 @@ struct EngineOptions {
 
 /// From the control thread to a daemon.
 struct Command {
-  enum class Kind : uint8_t { attach, close };
+  enum class Kind : uint8_t { attach, close, set_peer };
   Kind kind = Kind::attach;
-  LaneSetup lane{};  ///< close: only `id` counts
+  LaneSetup lane{};                     ///< close: only `id` counts
+  const copyrpc::Card* card = nullptr;  ///< set_peer: stays for ever
 };
 using CommandQueue = SpscQueue<Command, 256>;
 
@@ -127,6 +129,18 @@ class Engine final : private AnswerSink {
   void answer(Lane& lane, const Ticket& ticket, Status status, Placement placement,
               uint32_t value_bytes, uint32_t user_flags, uint64_t version) noexcept;
 
+  // inbound.cpp
+  uint32_t serve_inbound() noexcept;
+  [[nodiscard]] bool execute_inbound(RemoteRequest& request) noexcept;
+  [[nodiscard]] bool get_inbound(RemoteRequest& request) noexcept;
+  [[nodiscard]] bool put_inbound(RemoteRequest& request) noexcept;
+  [[nodiscard]] bool keys_inbound(const RemoteRequest& request) noexcept;
+  [[nodiscard]] bool reply_inbound(const RemoteRequest& request,
+                                   const StoreAnswer& answer) noexcept;
+  [[nodiscard]] uint32_t free_move() const noexcept;
+  [[nodiscard]] bool start_move(const RemoteRequest& request, uint32_t move) noexcept;
+  uint32_t end_moves() noexcept;
+
   // large_values.cpp
   [[nodiscard]] Progress begin_large_get(const Pending& p, const StoreAnswer& found) noexcept;
   [[nodiscard]] Progress begin_large_put(const Pending& p) noexcept;
@@ -172,6 +186,16 @@ class Engine final : private AnswerSink {
     std::byte bytes[kKeyBytesMax];
   };
   std::vector<KeyRoom> key_rooms_;
+
+  std::array<RemoteRequest, kGroupMax> inbound_{};
+  /// A large value that the network moves for another rank.
+  struct Move {
+    Transfer transfer{};
+    StoreAnswer answer{};  ///< get
+  };
+  std::array<Move, kMovesMax> moves_{};
+  std::array<uint32_t, kMovesMax> commit_due_{};  ///< puts that are moved, not yet visible
+  uint32_t commit_count_ = 0;
 
   CommandQueue commands_;
 };

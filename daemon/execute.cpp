@@ -31,6 +31,9 @@ Engine::Progress Engine::execute(Pending& p) noexcept {
       return owner < options_.daemon_count ? refuse(p, Status::wrong_owner) : call_remote(p, owner);
     }
   }
+  if (p.key.bytes == 0 && p.owner >= options_.daemon_count && !alone_) {
+    return call_remote(p, p.owner);  // keys or ping of another rank
+  }
   switch (static_cast<Op>(p.op)) {
     case Op::get:
       return execute_get(p);

@@ -11,7 +11,9 @@ constexpr uint32_t kBucketsSweptPerHousekeeping = 8;
 }  // namespace
 
 void Engine::tick() noexcept {
-  store_.begin_turn(clock_.now_ns() / kNanosPerMilli);
+  const uint64_t now_ns = clock_.now_ns();
+  store_.begin_turn(now_ns / kNanosPerMilli);
+  if (network_ != nullptr) network_->tick(now_ns);
   housekeep();
 }
 
@@ -50,6 +52,7 @@ void Engine::show_counters() noexcept {
   poke(block_.budget_bytes, store.budget_bytes);
   poke(block_.expired, store.expired);
   poke(block_.chain_full, store.chain_full);
+  if (network_ != nullptr) network_->show(block_);
 }
 
 }  // namespace copykv

@@ -20,6 +20,10 @@ int main(int argc, char** argv) {
     write_log_line(LogLevel::error, line);
     return code;
   };
+  if (const auto followed = follow_launcher(settings, options); !followed) {
+    return fail(followed.error, 2);
+  }
+  set_log_name(fmt::format("copykvd[rank {}]", options.rank));
   if (const auto checked = check_options(options); !checked) return fail(checked.error, 2);
   if (const auto checked = check_machine(options); !checked) return fail(checked.error, 1);
   auto control = Control::create(options);

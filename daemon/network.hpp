@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the engine wants of other ranks: hand a request over with its ticket, and get answers back
-// later, in any order. A parameter of the engine, like its clock: production, simulation and tests
-// give different ones.
+// What the engine wants of other ranks: hand a request over with its ticket and get the answer back
+// later, in any order; take requests of others and answer them; move large values without copying
+// them. A parameter of the engine, like its clock: production, simulation and tests give different
+// ones.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +11,11 @@
 
 #include <copykv/status.hpp>
 
+#include "copyrpc/wire.hpp"
 #include "daemon/lane.hpp"
 #include "daemon/request.hpp"
+#include "daemon/store.hpp"
+#include "shm/rank_page.hpp"
 
 namespace copykv {
 
@@ -21,6 +25,8 @@ struct RemoteAnswer {
   uint64_t version = 0;
   int64_t number = 0;
   std::span<const std::byte> value{};  ///< valid during the call that delivers it
+  uint32_t value_bytes = 0;            ///< also of a value that is not here
+  bool in_room = false;                ///< the value stands in the room that the request named
 };
 
 /// Takes answers; implemented by the engine.
@@ -32,6 +38,30 @@ class AnswerSink {
   ~AnswerSink() = default;
 };
 
+/// A request of another rank: checked, its key in private memory.
+struct RemoteRequest {
+  ItemKey key{};
+  Probe probe{};
+  Op op = Op::ping;
+  Condition condition = Condition::always;
+  uint32_t value_bytes = 0;          ///< put
+  const std::byte* value = nullptr;  ///< put: 8-byte aligned; nullptr: it must be moved
+  uint32_t user_flags = 0;
+  uint32_t ttl_ms = 0;
+  uint64_t argument = 0;
+  uint32_t answer_value_bytes_max = 0;  ///< that the answer itself can carry
+  uint64_t room_bytes = 0;  ///< get: of the caller's memory that a value can be moved to
+  uint32_t index = 0;       ///< in the last take_requests
+};
+
+/// Large values on their way for other ranks, at one time.
+inline constexpr uint32_t kMovesMax = 32;
+
+struct MoveEnd {
+  uint32_t move = 0;
+  bool ok = false;
+};
+
 class Network {
  public:
   virtual ~Network() = default;
@@ -41,14 +71,37 @@ class Network {
     full,         ///< no room now: the engine offers it again in a later turn
     unreachable,  ///< nobody owns this index, or its rank is down
   };
-  /// `request` is valid during the call only.
+  /// `request` is valid during the call only; the memory that it names, until the answer.
   [[nodiscard]] virtual Sent call(uint32_t owner, const Pending& request) noexcept = 0;
   /// Delivers at most `answers_max` answers; returns how many.
   virtual uint32_t poll_answers(AnswerSink& sink, uint32_t answers_max) noexcept = 0;
-  /// Lets staged requests leave.
+
+  /// Requests of other ranks. Each is replied to, moved, or put back before the next flush.
+  [[nodiscard]] virtual uint32_t take_requests(std::span<RemoteRequest>) noexcept { return 0; }
+  /// The requests from `index` on of the last take_requests come again in a later turn.
+  virtual void put_back(uint32_t /*index*/) noexcept {}
+  virtual void reply(const RemoteRequest&, const StoreAnswer&,
+                     std::span<const std::byte>) noexcept {}
+
+  /// Fetches a put's value into `memory`, or brings a get's value from there. The request is taken
+  /// over: reply_moved follows after the end was told. False: not now.
+  [[nodiscard]] virtual bool move(const RemoteRequest&, uint32_t /*move*/, std::byte* /*memory*/,
+                                  uint32_t /*bytes*/) noexcept {
+    return false;
+  }
+  [[nodiscard]] virtual uint32_t take_moved(std::span<MoveEnd>) noexcept { return 0; }
+  virtual void reply_moved(uint32_t /*move*/, const StoreAnswer&) noexcept {}
+
+  /// A daemon of another rank, or its next incarnation.
+  virtual void set_peer(const copyrpc::Card&) noexcept {}
+
+  /// Lets staged messages leave.
   virtual void flush() noexcept = 0;
+  /// The time, every few turns.
+  virtual void tick(uint64_t /*now_ns*/) noexcept {}
   /// Whether the daemon must keep polling: something is in flight.
   [[nodiscard]] virtual bool busy() const noexcept = 0;
+  virtual void show(DaemonBlock&) const noexcept {}
 };
 
 }  // namespace copykv

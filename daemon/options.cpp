@@ -10,7 +10,9 @@
 #include <cstring>
 #include <fstream>
 
+#include "base/launcher.hpp"
 #include "base/units.hpp"
+#include "daemon/job_card.hpp"
 #include "shm/segment.hpp"
 
 namespace copykv {
@@ -84,8 +86,24 @@ void add_settings(Settings& settings, DaemonOptions& options) {
   settings.add("max-clients", options.clients_max, "attached clients at one time", {1, 1U << 16});
   settings.add_bytes("client-bulk", options.client_bulk_bytes,
                      "most bulk memory (values beyond 4 KiB on their way) for one client");
-  settings.add("transport", options.transport, "how ranks talk: auto, or by name");
-  settings.add("rendezvous", options.rendezvous, "how ranks find each other: none for one rank");
+  settings.add("transport", options.transport,
+               "how ranks talk: auto, ofi-tcp, ofi-shm, ofi:<provider>");
+  settings.add("rendezvous", options.rendezvous,
+               "how ranks find each other: tcp://host:port, file:///dir, pmix, none [none for one "
+               "rank, pmix under a launcher]");
+  settings.add("address", options.address,
+               "address or interface that other ranks reach this one by [the rendezvous' own]");
+  settings.add("job-secret-file", options.job_secret_file,
+               "secret of the job for tcp:// [$COPYKV_JOB_SECRET; on loopback a file of the job]");
+  settings.add_duration("rendezvous-timeout", options.rendezvous_timeout_ns,
+                        "how long to wait for the other ranks");
+  settings.add_bytes(
+      "receive-memory", options.receive_memory_bytes,
+      "for each daemon: rings that other ranks write to; as much again is sent from");
+  settings.add("flush", options.flush_text,
+               "when requests to other ranks leave: loop, call, hold:US, clocked[:K]");
+  settings.add_duration("peer-timeout", options.peer_timeout_ns,
+                        "silence after which another rank counts as failed");
   settings.add("pin", options.pin, "daemon threads on: auto, none, compact, spread, or CPU list");
   settings.add_choice(
       "huge-pages", options.huge_pages, "2 MiB pages for the store",
@@ -95,28 +113,56 @@ void add_settings(Settings& settings, DaemonOptions& options) {
   settings.add("lock-memory", options.lock_memory, "lock memory against swapping");
 }
 
-Outcome<void> check_options(const DaemonOptions& options) {
+Outcome<void> follow_launcher(const Settings& settings, DaemonOptions& options) {
+  if (settings.is_set("rank") || settings.is_set("ranks")) return {};
+  auto launch = find_launch();
+  if (!launch) return Failure{launch.error};
+  if (!*launch) return {};
+  const Launch& found = **launch;
+  if (!found.ranks) {
+    return Failure{
+        fmt::format("{} says rank {}, but not how many ranks there are; give --rank and "
+                    "--ranks",
+                    found.launcher, found.rank)};
+  }
+  options.rank = found.rank;
+  options.ranks = *found.ranks;
+  if (options.rendezvous.empty() && options.ranks > 1) options.rendezvous = "pmix";
+  return {};
+}
+
+Outcome<void> check_options(DaemonOptions& options) {
   if (options.rank >= options.ranks) {
     return Failure{fmt::format("--rank {} with --ranks {}; ranks are numbered from 0 to {}",
                                options.rank, options.ranks, options.ranks - 1)};
   }
-  if (options.ranks > 1) {
-    return Failure{
-        fmt::format("--ranks {}: this version serves one rank; keys of other ranks need "
-                    "a transport that it does not have. Use --ranks 1",
-                    options.ranks)};
-  }
-  if (options.transport != "auto") {
-    return Failure{
-        fmt::format("--transport {}: this version serves one rank and has no "
-                    "transports; use --transport auto",
-                    options.transport)};
-  }
-  if (!options.rendezvous.empty() && options.rendezvous != "none") {
-    return Failure{
-        fmt::format("--rendezvous {}: one rank has nobody to meet; use "
-                    "--rendezvous none",
-                    options.rendezvous)};
+  auto flush = copyrpc::FlushPolicy::parse(options.flush_text);
+  if (!flush) return Failure{fmt::format("--flush {}: {}", options.flush_text, flush.error)};
+  options.flush = *flush;
+  if (options.ranks == 1) {
+    if (!options.rendezvous.empty() && options.rendezvous != "none") {
+      return Failure{
+          fmt::format("--rendezvous {}: one rank has nobody to meet; use "
+                      "--rendezvous none, or --ranks",
+                      options.rendezvous)};
+    }
+    options.rendezvous = "none";
+  } else {
+    if (options.rendezvous.empty() || options.rendezvous == "none") {
+      return Failure{
+          fmt::format("--ranks {} without --rendezvous; use tcp://host:port (of rank 0), "
+                      "file:///dir (shared by all ranks), or pmix under mpirun",
+                      options.ranks)};
+    }
+    if (options.ranks > kJobRanksMax || options.daemon_threads > kRailsMax) {
+      return Failure{
+          fmt::format("--ranks {} --daemon-threads {}: a job has at most {} ranks of {} "
+                      "daemon threads",
+                      options.ranks, options.daemon_threads, kJobRanksMax, kRailsMax)};
+    }
+    if (options.peer_timeout_ns < 4 * kNanosPerMilli) {
+      return Failure{"--peer-timeout: less than 4ms cannot be kept; the default is 800ms"};
+    }
   }
   if (options.memory_bytes / options.daemon_threads < kStoreBudgetBytesMin) {
     return Failure{

@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "base/settings.hpp"
+#include "copyrpc/flush_policy.hpp"
 #include "shm/slot.hpp"
 #include "shm/store_memory.hpp"
 
@@ -26,6 +27,13 @@ struct DaemonOptions {
   uint64_t client_bulk_bytes = uint64_t{64} << 20;
   std::string transport = "auto";
   std::string rendezvous{};
+  std::string address{};  ///< that other ranks reach this one by; empty: the transport's choice
+  std::string job_secret_file{};
+  uint64_t rendezvous_timeout_ns = 30 * kNanosPerSecond;
+  uint64_t receive_memory_bytes = uint64_t{64} << 20;
+  copyrpc::FlushPolicy flush{};
+  std::string flush_text = "clocked";
+  uint64_t peer_timeout_ns = 800 * kNanosPerMilli;
   std::string pin = "auto";
   HugePages huge_pages = HugePages::attempt;
   Wait wait = Wait::adaptive;
@@ -35,8 +43,11 @@ struct DaemonOptions {
 /// Registers every option of copykvd.
 void add_settings(Settings& settings, DaemonOptions& options);
 
+/// Takes rank and ranks from the launcher (mpirun, srun) where the command line names neither.
+[[nodiscard]] Outcome<void> follow_launcher(const Settings& settings, DaemonOptions& options);
+
 /// Whether the options make sense together; the error line names the remedy.
-[[nodiscard]] Outcome<void> check_options(const DaemonOptions& options);
+[[nodiscard]] Outcome<void> check_options(DaemonOptions& options);
 
 /// Whether this machine can keep them: memory, open files, locked memory. Raises the soft limit of
 /// open files as far as it may.

@@ -73,6 +73,7 @@ void read_request(Lane& lane, uint64_t head, const RequestLimits& limits, std::b
   p.user_flags = peek(line.user_flags);
   p.argument = peek(line.argument);
   p.ttl_ms = peek(line.ttl_ms);
+  p.owner = peek(line.owner);
   p.status = check_shape(p, parts.mode, lane, limits);
   if (p.status != Status::ok) [[unlikely]]
     return;

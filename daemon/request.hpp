@@ -41,6 +41,7 @@ struct alignas(kCacheLineBytes) Pending {
   uint32_t user_flags;
   uint64_t argument;
   uint32_t ttl_ms;
+  uint32_t owner;       ///< keys, ping: whose
   uint64_t room_bytes;  ///< bulk: bytes of the room
   std::byte* memory;    ///< put: the value, 8-byte aligned. bulk get and keys: the room
 

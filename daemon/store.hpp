@@ -161,6 +161,10 @@ class Store {
   /// next multiple of 8). chunk_bytes is a multiple of 8. Returns the bytes left.
   uint32_t step_get(Transfer& transfer, void* shared, uint32_t chunk_bytes) noexcept;
   void end_get(Transfer& transfer) noexcept { abort(transfer); }
+  /// Instead of steps: where the whole value stands (get) or goes (put), for whoever moves it there
+  /// without copying; then set_moved and commit_put, or end_get. Valid until then.
+  [[nodiscard]] std::byte* memory_of(const Transfer& transfer) const noexcept;
+  static void set_moved(Transfer& transfer) noexcept { transfer.done_bytes = transfer.value_bytes; }
   /// Ends a transfer of either kind, at any point, without effect on the map. Idle: nothing.
   void abort(Transfer& transfer) noexcept;
 

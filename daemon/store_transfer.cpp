@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Large values: begin, a chunk per step, end. Nothing here takes time proportional to a value.
 #include <algorithm>
+#include <cstring>
 
 #include "base/assert.hpp"
 #include "daemon/store.hpp"
@@ -78,6 +79,17 @@ uint32_t Store::step_get(Transfer& transfer, void* shared, uint32_t chunk_bytes)
   copy_to_shared(shared, item_at(transfer.item).value() + transfer.done_bytes, bytes);
   transfer.done_bytes += bytes;
   return transfer.left_bytes();
+}
+
+std::byte* Store::memory_of(const Transfer& transfer) const noexcept {
+  COPYKV_ASSERT(!transfer.idle());
+  std::byte* value = item_at(transfer.item).value();
+  if (transfer.kind == Transfer::Kind::put) {
+    // Whoever moves it writes whole bytes only: what pads the last word must not be of an old item.
+    const uint64_t zero = 0;
+    std::memcpy(value + (round_up_8(transfer.value_bytes) - sizeof(zero)), &zero, sizeof(zero));
+  }
+  return value;
 }
 
 void Store::abort(Transfer& transfer) noexcept {

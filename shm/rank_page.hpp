@@ -18,6 +18,15 @@ namespace copykv {
 
 inline constexpr uint64_t kRankPageMagic = 0x6b6e725f766b7063;  // "cpkv_rnk"
 
+/// A daemon thread of some rank, as an owner of partitions.
+struct OwnerPlace {
+  uint16_t rank;
+  uint8_t daemon;
+  uint8_t rail;  ///< daemon of this rank that talks with it
+};
+/// More daemons than partitions would own nothing.
+inline constexpr uint32_t kOwnersMax = kPartitionCount;
+
 struct RankHeader {
   uint64_t magic;
   uint16_t abi_major;
@@ -37,7 +46,13 @@ struct RankHeader {
   uint64_t clients_gone;        ///< "
   uint64_t bulk_bytes_granted;  ///< " now, all clients
   uint64_t routing_epoch;
-  uint16_t partition_owner[kPartitionCount];  ///< daemon of this rank (one rank), else owner index
+  uint32_t owner_count;  ///< daemons of all ranks
+  uint32_t reserved;
+  /// Who owns a partition: an index into `owners`. The daemons of this rank come first.
+  uint16_t partition_owner[kPartitionCount];
+  /// Which lane takes requests for it: the own daemon, or the one that talks with the owner.
+  uint8_t partition_rail[kPartitionCount];
+  OwnerPlace owners[kOwnersMax];
 };
 
 /// Log-linear counts of durations: 32 buckets per power of two (3 % wide), 1 ns to about 8 s.
@@ -99,8 +114,18 @@ struct alignas(kPageBytes) DaemonBlock {
   uint64_t index_bytes;      ///< FastMap bytes, now
   uint64_t populated_bytes;  ///< memory taken from the machine, now
   uint64_t budget_bytes;
-  uint64_t expired;                    ///< items dropped because their time was over
-  uint64_t chain_full;                 ///< puts refused because too many keys collide in one bucket
+  uint64_t expired;           ///< items dropped because their time was over
+  uint64_t chain_full;        ///< puts refused because too many keys collide in one bucket
+  uint64_t remote_answers;    ///< ends of remote_calls
+  uint64_t inbound_requests;  ///< of other ranks, served
+  uint64_t messages_sent;     ///< calls and answers
+  uint64_t batches_sent;      ///< that they left in
+  uint64_t batches_received;
+  uint64_t ring_full;                  ///< calls put off for want of credit
+  uint64_t peers_up;                   ///< now
+  uint64_t peers_failed;               ///< sessions that ended
+  uint64_t peer_violations;            ///< of them, because of what the peer sent
+  PhaseHistogram rtt_ns;               ///< of every 16th remote call, from call to answer
   PhaseHistogram phases[kPhaseCount];  ///< sampled turns
   PhaseHistogram turn_ns;              ///< sampled turns
 };

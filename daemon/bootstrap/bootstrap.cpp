@@ -5,6 +5,7 @@
 
 #include "base/runtime_paths.hpp"
 #include "daemon/bootstrap/file_bootstrap.hpp"
+#include "daemon/bootstrap/pmix_bootstrap.hpp"
 #include "daemon/bootstrap/rendezvous_url.hpp"
 #include "daemon/bootstrap/tcp_bootstrap.hpp"
 
@@ -51,7 +52,7 @@ Outcome<std::unique_ptr<Bootstrap>> Bootstrap::make(const BootstrapOptions& opti
       return options.rank == 0 ? bootstrap::TcpRendezvous::make(options, *url)
                                : bootstrap::TcpMember::make(options, *url);
     case bootstrap::Scheme::pmix:
-      return Failure{"--rendezvous pmix"};
+      return bootstrap::make_pmix_bootstrap(options);
   }
   if (options.ranks == 1) return std::unique_ptr<Bootstrap>(new Alone);
   return Failure{

@@ -100,11 +100,11 @@ Outcome<void> FileBootstrap::judge_rank_0(const CardFile& file) {
     return {};
   }
   if (file.head.phase == CardPhase::claiming) return {};
-  if (file.head.phase == CardPhase::left) {
-    if (file.note.empty() || exchanged_ || !is_fresh) return {};
+  if (file.head.phase == CardPhase::left && !file.note.empty()) {
     seat.trouble = fmt::format("rank 0 gave up: {}", file.note);
-    return lists_us ? Outcome<void>(Failure{file.note}) : Outcome<void>();
+    return lists_us && !exchanged_ ? Outcome<void>(Failure{file.note}) : Outcome<void>();
   }
+  // One that has left without a word had come through: its list still counts.
   if (own_.heard[0] != file.head.incarnation) {
     own_.heard[0] = file.head.incarnation;
     listed_changed_ = true;

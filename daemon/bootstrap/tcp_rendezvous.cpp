@@ -51,14 +51,14 @@ Outcome<std::vector<std::string>> TcpRendezvous::exchange(const std::string& car
   const uint64_t deadline_ns = clock_.now_ns() + options_.deadline_ms * kNanosPerMilli;
   server_.publish(card);
   while (!server_.is_complete() && clock_.now_ns() < deadline_ns) turn(kTurnMsMax);
-  turn(0);
-  if (server_.is_complete()) return server_.cards();
   const std::vector<uint32_t> missing = server_.missing();
-  server_.give_up();
-  for (const uint64_t end_ns = clock_.now_ns() + kFarewellNs;
-       !sockets_.empty() && clock_.now_ns() < end_ns;) {
-    turn(kTurnMsMax);
-  }
+  if (!missing.empty()) server_.give_up();
+  // Whoever calls may end at once: what was said has to be on its way, and bad news to have come.
+  turn(0);
+  const uint64_t end_ns = clock_.now_ns() + kFarewellNs;
+  const auto is_said = [&] { return missing.empty() ? !server_.has_unsent() : sockets_.empty(); };
+  while (!is_said() && clock_.now_ns() < end_ns) turn(kTurnMsMax);
+  if (missing.empty()) return server_.cards();
   return Failure{
       fmt::format("{} missing at --rendezvous {} after {}; start every rank with the "
                   "same --job, --ranks and --rendezvous",

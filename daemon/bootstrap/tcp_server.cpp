@@ -296,6 +296,11 @@ std::vector<uint32_t> TcpServer::missing() const {
   return ranks;
 }
 
+bool TcpServer::has_unsent() const {
+  return std::any_of(connections_.begin(), connections_.end(),
+                     [](const auto& entry) { return !entry.second.link.to_send().empty(); });
+}
+
 void TcpServer::give_up() {
   const RefusalNote note{Refusal::missing, missing()};
   for (auto& [id, connection] : connections_) {

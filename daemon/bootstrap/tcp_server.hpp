@@ -57,6 +57,7 @@ class TcpServer {
   /// Every rank was there at one time.
   [[nodiscard]] bool is_complete() const noexcept { return complete_; }
   [[nodiscard]] std::vector<uint32_t> missing() const;
+  [[nodiscard]] bool has_unsent() const;
   /// Tells all who wait that it failed.
   void give_up();
   [[nodiscard]] std::vector<std::string> cards() const;
