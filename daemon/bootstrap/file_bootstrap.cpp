@@ -19,7 +19,7 @@ namespace {
 constexpr uint64_t kLookEveryMs = 100;
 constexpr uint64_t kLookSoonMs = 5;
 // An owner that has not put its card back after so many of its looks is taken for dead.
-constexpr uint64_t kClaimMs = 15 * kLookEveryMs;
+constexpr uint64_t kClaimMs = 10 * kLookEveryMs;
 
 void sleep_ms(uint64_t ms) {
   ::usleep(static_cast<useconds_t>(ms * 1'000));

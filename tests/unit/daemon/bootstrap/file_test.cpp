@@ -55,6 +55,16 @@ TEST_CASE("file: every rank gets the cards of all, by rank") {
   }
 }
 
+TEST_CASE("file: whoever is through may end at once") {
+  const TemporaryDir dir;
+  for (int round = 0; round < 20; ++round) {
+    for (const Rank& rank : join_all(job_at(url_of(dir), 3), Then::end)) {
+      INFO(rank.error);
+      CHECK(rank.cards == cards_of(3));
+    }
+  }
+}
+
 TEST_CASE("file: long and empty cards come whole") {
   const TemporaryDir dir;
   const auto all = job_at(url_of(dir), 2);
@@ -75,7 +85,7 @@ TEST_CASE("file: what an earlier run left is not taken for this one") {
     write_file(file_of(dir, rank), encode_card_file(stale_card(rank, 3)));
   }
   SECTION("nobody else comes") {
-    auto all = job_at(url_of(dir), 3, 2'000);
+    auto all = job_at(url_of(dir), 3, 1'200);
     Rank zero{all[0]};
     zero.join("card");
     CHECK_THAT(zero.error, Contains("ranks 1 and 2 of 3 are missing"));
@@ -83,7 +93,7 @@ TEST_CASE("file: what an earlier run left is not taken for this one") {
     CHECK_THAT(zero.error, Contains("--rendezvous"));
   }
   SECTION("nobody but rank 0 is missed by the others") {
-    auto all = job_at(url_of(dir), 3, 2'000);
+    auto all = job_at(url_of(dir), 3, 1'200);
     Rank one{all[1]};
     one.join("card");
     CHECK_THAT(one.error, Contains("rank 0 of 3 is missing"));
@@ -158,7 +168,7 @@ TEST_CASE("file: the second of two living ranks with one number is turned away")
 
 TEST_CASE("file: two ranks with one number do not both get through at the start") {
   const TemporaryDir dir;
-  auto all = job_at(url_of(dir), 2, 3'000);
+  auto all = job_at(url_of(dir), 2, 1'000);
   all.push_back(all[1]);
   const StderrCapture log;
   const auto joined = join_all(all);
@@ -167,7 +177,7 @@ TEST_CASE("file: two ranks with one number do not both get through at the start"
 
 TEST_CASE("file: another number of ranks is told from both sides") {
   const TemporaryDir dir;
-  auto all = job_at(url_of(dir), 2, 2'000);
+  auto all = job_at(url_of(dir), 2, 500);
   all[1].ranks = 3;
   const StderrCapture log;
   const auto joined = join_all(all);

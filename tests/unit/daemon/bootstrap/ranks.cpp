@@ -87,12 +87,15 @@ std::vector<std::string> cards_of(uint32_t ranks) {
   return cards;
 }
 
-std::vector<Rank> join_all(const std::vector<BootstrapOptions>& all) {
+std::vector<Rank> join_all(const std::vector<BootstrapOptions>& all, Then then) {
   std::vector<Rank> ranks(all.size());
   std::vector<std::thread> threads;
   for (size_t index = 0; index < all.size(); ++index) {
     ranks[index].options = all[index];
-    threads.emplace_back([&, index] { ranks[index].join(card_of(all[index].rank)); });
+    threads.emplace_back([&, index] {
+      ranks[index].join(card_of(all[index].rank));
+      if (then == Then::end) ranks[index].bootstrap.reset();
+    });
   }
   for (auto& thread : threads) thread.join();
   return ranks;

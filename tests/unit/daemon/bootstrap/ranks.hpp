@@ -64,8 +64,10 @@ struct Rank {
 [[nodiscard]] std::string card_of(uint32_t rank, uint32_t life = 0);
 [[nodiscard]] std::vector<std::string> cards_of(uint32_t ranks);
 
+enum class Then : uint8_t { stay, end };
 /// All of them at one time, each in a thread.
-[[nodiscard]] std::vector<Rank> join_all(const std::vector<BootstrapOptions>& all);
+[[nodiscard]] std::vector<Rank> join_all(const std::vector<BootstrapOptions>& all,
+                                         Then then = Then::stay);
 
 /// Asks for changes for a rank when it says that there may be some.
 class Servant {

@@ -37,6 +37,15 @@ TEST_CASE("tcp: every rank gets the cards of all, by rank") {
   }
 }
 
+TEST_CASE("tcp: whoever is through may end at once") {
+  for (int round = 0; round < 20; ++round) {
+    for (const Rank& rank : join_all(job_at(url_at(free_port()), 4), Then::end)) {
+      INFO(rank.error);
+      CHECK(rank.cards == cards_of(4));
+    }
+  }
+}
+
 TEST_CASE("tcp: by name, and over IPv6") {
   for (const char* host : {"localhost", "[::1]"}) {
     const auto all = job_at(fmt::format("tcp://{}:{}", host, free_port()), 3);
