@@ -102,6 +102,7 @@ class ConnectedLinks final : public Links {
   using State = Link::State;
 
   [[nodiscard]] Outcome<void> call(Link& link, const EndpointAddress& to);
+  [[nodiscard]] bool take_event(LinkEvents& events) noexcept;
   void handle(uint32_t event, ConnectionEvent& what, size_t bytes, LinkEvents& events) noexcept;
   void handle_error(LinkEvents& events) noexcept;
   void called(ConnectionEvent& request, size_t bytes, LinkEvents& events) noexcept;
@@ -130,6 +131,7 @@ class ConnectedLinks final : public Links {
   uint64_t calls_ = 0;
   uint32_t coming_up_ = 0;  ///< links that are calling or adopted
 
+  Owned<fid_wait> wait_set_;
   Owned<fid_eq> events_;
   Owned<fid_pep> listener_;
   std::vector<Link> links_;
@@ -137,13 +139,22 @@ class ConnectedLinks final : public Links {
 };
 
 Outcome<void> ConnectedLinks::open() {
+  // A wait set of our own instead of the queue's: only that can be told that its signal has been
+  // seen (arm). It watches all sockets, those with data included. Without one: no sleeping.
+  fi_wait_attr sleeping{};
+  sleeping.wait_obj = FI_WAIT_FD;
+  fid_wait* wait_set = nullptr;
+  if (fi_wait_open(domain_.fabric.get(), &sleeping, &wait_set) == 0) {
+    wait_set_.reset(wait_set);
+    if (fi_control(&wait_set->fid, FI_GETWAIT, &wait_fd_) != 0) wait_fd_ = -1;
+  }
   fi_eq_attr attributes{};
-  attributes.wait_obj = FI_WAIT_FD;
+  attributes.wait_obj = wait_set == nullptr ? FI_WAIT_NONE : FI_WAIT_SET;
+  attributes.wait_set = wait_set;
   fid_eq* events = nullptr;
   if (const int error = fi_eq_open(domain_.fabric.get(), &attributes, &events, nullptr); error != 0)
     return failure(domain_, "fi_eq_open", error);
   events_.reset(events);
-  if (fi_control(&events->fid, FI_GETWAIT, &wait_fd_) != 0) wait_fd_ = -1;
 
   fid_pep* listener = nullptr;
   int error = fi_passive_ep(domain_.fabric.get(), domain_.info.get(), &listener, nullptr);
@@ -197,16 +208,7 @@ void ConnectedLinks::disconnect(PeerId peer) noexcept {
 }
 
 void ConnectedLinks::progress(LinkEvents& events) noexcept {
-  for (uint32_t taken = 0; taken < kEventsPerProgress; ++taken) {
-    uint32_t event = 0;
-    ConnectionEvent what;
-    const ssize_t bytes = fi_eq_read(events_.get(), &event, &what, sizeof(what), 0);
-    if (bytes >= 0)
-      handle(event, what, static_cast<size_t>(bytes), events);
-    else if (bytes == -FI_EAVAIL)
-      handle_error(events);
-    else
-      break;
+  for (uint32_t taken = 0; taken < kEventsPerProgress && take_event(events); ++taken) {
   }
   if (coming_up_ == 0) return;
   for (Link& link : links_)
@@ -214,14 +216,22 @@ void ConnectedLinks::progress(LinkEvents& events) noexcept {
 }
 
 bool ConnectedLinks::arm(LinkEvents& events) noexcept {
-  // The read with a time-out of zero takes back the signal of events that have been read already;
-  // without it the descriptor would stay readable.
+  // Waiting for no time takes back the signal of events that have been read, and of none else: what
+  // has come since is seen by the look at the queue that follows.
+  (void)fi_wait(wait_set_.get(), 0);
+  return !take_event(events);
+}
+
+/// Handles one event; false: there is none.
+bool ConnectedLinks::take_event(LinkEvents& events) noexcept {
   uint32_t event = 0;
   ConnectionEvent what;
-  const ssize_t bytes = fi_eq_sread(events_.get(), &event, &what, sizeof(what), 0, 0);
-  if (bytes >= 0) handle(event, what, static_cast<size_t>(bytes), events);
-  if (bytes == -FI_EAVAIL) handle_error(events);
-  return bytes < 0 && bytes != -FI_EAVAIL && coming_up_ == 0;
+  const ssize_t bytes = fi_eq_read(events_.get(), &event, &what, sizeof(what), 0);
+  if (bytes >= 0)
+    handle(event, what, static_cast<size_t>(bytes), events);
+  else if (bytes == -FI_EAVAIL)
+    handle_error(events);
+  return bytes >= 0 || bytes == -FI_EAVAIL;
 }
 
 void ConnectedLinks::handle(uint32_t event, ConnectionEvent& what, size_t bytes,

@@ -54,7 +54,7 @@ class Links {
   /// True while some connection is being made: progress is wanted at every poll.
   [[nodiscard]] virtual bool busy() const noexcept = 0;
   [[nodiscard]] virtual int wait_fd() const noexcept = 0;
-  /// Before sleeping on wait_fd, after an empty completion queue was seen. False: poll first.
+  /// Before sleeping on wait_fd; the completion queue is looked at afterwards. False: poll first.
   [[nodiscard]] virtual bool arm(LinkEvents& events) noexcept = 0;
 };
 

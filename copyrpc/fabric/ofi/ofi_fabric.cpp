@@ -279,7 +279,10 @@ void OfiFabric::sweep() noexcept {
 
 bool OfiFabric::arm() noexcept {
   if (!pending_.empty() || ending_ > 0) return false;
-  return links_->arm(*this) && pending_.empty();
+  if (!links_->arm(*this) || !pending_.empty()) return false;
+  // Looking for connection events may have moved data from a socket, which then wakes nobody, to
+  // the completion queue.
+  return fi_cq_read(domain_.completions.get(), nullptr, 0) == -FI_EAGAIN;
 }
 
 }  // namespace
