@@ -53,6 +53,7 @@ bool known_to_be_gone(World& world, Side& a, PeerId peer, const Buffer& from,
 
 TEST_CASE("a peer that was gone before it was connected") {
   World world;
+  if (!world.keeps(&Transport::loss_untold) || !world.keeps(&Transport::loss_fatal)) return;
   Side& a = world.add();
   Side& b = world.add();
   Buffer from(a, kBytes, Access::local);
@@ -72,6 +73,7 @@ TEST_CASE("a peer that was gone before it was connected") {
 
 TEST_CASE("a peer that goes while nothing is in flight") {
   World world;
+  if (!world.keeps(&Transport::loss_untold) || !world.keeps(&Transport::loss_fatal)) return;
   Side& a = world.add();
   Side& b = world.add();
   Side& c = world.add();
@@ -101,6 +103,7 @@ TEST_CASE("a peer that goes while nothing is in flight") {
 
 TEST_CASE("a peer that goes while posts are in flight: each ends once") {
   World world;
+  if (!world.keeps(&Transport::loss_fatal)) return;
   Side& a = world.add();
   Side& b = world.add();
   Buffer from(a, kBytes, Access::local);
@@ -122,6 +125,7 @@ TEST_CASE("a peer that goes while posts are in flight: each ends once") {
 
 TEST_CASE("reads in flight when the peer goes end once, too") {
   World world;
+  if (!world.keeps(&Transport::loss_fatal)) return;
   Side& a = world.add();
   Side& b = world.add();
   Buffer into(a, kBytes, Access::local);
@@ -209,6 +213,7 @@ TEST_CASE("one side starts over while the other has not noticed") {
 
 TEST_CASE("a new incarnation under the same number: the old one is not heard of again") {
   World world;
+  if (!world.keeps(&Transport::loss_fatal)) return;
   Side& a = world.add();
   Side* b = &world.add();
   Buffer from(a, kBytes, Access::local);

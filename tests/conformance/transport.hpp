@@ -25,6 +25,12 @@ struct Transport {
   std::function<void()> pass_time;
   /// Its endpoints may be in several threads and processes.
   bool is_real = true;
+
+  // Promises that a fabric cannot keep, in words for the log; the cases that need them are left
+  // out.
+  std::string refusals_untold;  ///< a refused access changes nothing, but the poster is not told
+  std::string loss_untold;      ///< nobody is told of a peer's end
+  std::string loss_fatal;       ///< an endpoint must not end while others use it
 };
 
 /// libfabric's ("ofi-tcp", "ofi-shm", "ofi:<provider>").
@@ -35,5 +41,6 @@ struct Transport {
 
 /// The one under test, as the command line has it.
 [[nodiscard]] Transport transport_under_test();
+[[nodiscard]] const std::string& transport_under_test_name();
 
 }  // namespace copyrpc::conformance

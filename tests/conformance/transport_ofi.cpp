@@ -21,6 +21,12 @@ Transport ofi_transport(const std::string& name) {
     return std::move(*fabric);
   };
   transport.pass_time = [] {};
+  if (options.provider != "tcp") {
+    transport.refusals_untold = "libfabric's unconnected endpoints drop what they refuse";
+    transport.loss_untold = "libfabric's unconnected endpoints have no event for it";
+  }
+  if (options.provider == "shm")
+    transport.loss_fatal = "libfabric 1.17 goes on using the memory of an endpoint that is gone";
   return transport;
 }
 

@@ -59,7 +59,11 @@ bool Side::has_lost(PeerId peer) const {
 
 Buffer::Buffer(Side& side, uint64_t bytes, Access access, std::byte fill)
     : side_(side), bytes_(bytes, fill) {
-  auto memory = side.fabric->register_memory(bytes_.data(), bytes, access);
+  register_again(access);
+}
+
+void Buffer::register_again(Access access) {
+  auto memory = side_.fabric->register_memory(bytes_.data(), bytes_.size(), access);
   INFO(memory.error);
   REQUIRE(memory);
   memory_ = *memory;
@@ -148,6 +152,12 @@ Fabric::Posted World::post(const std::function<Fabric::Posted()>& attempt) {
   });
   CHECK(ended);
   return posted;
+}
+
+bool World::keeps(std::string Transport::*broken_promise) const {
+  const std::string& reason = transport_.*broken_promise;
+  if (!reason.empty()) WARN("left out: " << reason);
+  return reason.empty();
 }
 
 }  // namespace copyrpc::conformance

@@ -55,6 +55,7 @@ class Buffer {
   /// As fill_pattern of a buffer of `bytes` bytes.
   [[nodiscard]] bool holds_pattern(uint64_t seed, uint64_t bytes) const noexcept;
   void deregister();
+  void register_again(Access access);
 
  private:
   Side& side_;
@@ -83,6 +84,8 @@ class World {
   /// Posts, polling everyone as long as there is no room.
   [[nodiscard]] Fabric::Posted post(const std::function<Fabric::Posted()>& attempt);
 
+  /// False, with a line in the log, when the fabric does not keep that promise.
+  [[nodiscard]] bool keeps(std::string Transport::*broken_promise) const;
   [[nodiscard]] const Transport& transport() const noexcept { return transport_; }
 
  private:

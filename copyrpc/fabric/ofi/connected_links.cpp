@@ -90,7 +90,7 @@ class ConnectedLinks final : public Links {
 
   [[nodiscard]] const std::string& address() const noexcept override { return address_; }
   [[nodiscard]] Outcome<void> connect(PeerId peer, const EndpointAddress& to) override;
-  void disconnect(PeerId peer) noexcept override;
+  void disconnect(PeerId peer, bool idle) noexcept override;
   [[nodiscard]] bool disconnect_is_final() const noexcept override { return true; }
   [[nodiscard]] fid_ep* memory_endpoint() const noexcept override { return nullptr; }
   void progress(LinkEvents& events) noexcept override;
@@ -198,7 +198,7 @@ Outcome<void> ConnectedLinks::call(Link& link, const EndpointAddress& to) {
   return {};
 }
 
-void ConnectedLinks::disconnect(PeerId peer) noexcept {
+void ConnectedLinks::disconnect(PeerId peer, bool) noexcept {
   Link& link = links_[peer];
   // Of a lost link, what the peer has opened since then is the new beginning.
   if (link.state != State::lost)

@@ -42,7 +42,8 @@ class Links {
   [[nodiscard]] virtual const std::string& address() const noexcept = 0;
   /// link_up or link_lost follows in a later progress.
   [[nodiscard]] virtual copykv::Outcome<void> connect(PeerId peer, const EndpointAddress& to) = 0;
-  virtual void disconnect(PeerId peer) noexcept = 0;
+  /// `idle`: no post to that peer is in flight.
+  virtual void disconnect(PeerId peer, bool idle) noexcept = 0;
   /// True: when disconnect has returned, nothing of that connection touches memory any more, and
   /// what it had in flight has been put into the completion queue.
   [[nodiscard]] virtual bool disconnect_is_final() const noexcept = 0;

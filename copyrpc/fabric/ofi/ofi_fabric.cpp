@@ -120,7 +120,8 @@ OfiFabric::OfiFabric(const OfiOptions& options, Domain domain)
 
 OfiFabric::~OfiFabric() {
   for (PeerId peer = 0; peer < peers_.size(); ++peer)
-    if (peers_[peer].state != Peer::State::free) links_->disconnect(peer);
+    if (peers_[peer].state != Peer::State::free)
+      links_->disconnect(peer, peers_[peer].in_flight == 0);
 }
 
 Outcome<void> OfiFabric::open() {
@@ -148,7 +149,7 @@ Outcome<void> OfiFabric::connect(PeerId peer, std::string_view address) {
 void OfiFabric::disconnect(PeerId peer) {
   Peer& gone = peers_[peer];
   COPYKV_ASSERT(gone.state != Peer::State::free, "peer={}", peer);
-  links_->disconnect(peer);
+  links_->disconnect(peer, gone.in_flight == 0);
   ending_ += gone.in_flight;
   pending_.drop_peer_lost(peer);
   gone = {};

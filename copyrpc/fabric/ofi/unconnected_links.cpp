@@ -22,7 +22,7 @@ class UnconnectedLinks final : public Links {
 
   [[nodiscard]] const std::string& address() const noexcept override { return address_; }
   [[nodiscard]] Outcome<void> connect(PeerId peer, const EndpointAddress& to) override;
-  void disconnect(PeerId peer) noexcept override;
+  void disconnect(PeerId peer, bool idle) noexcept override;
   [[nodiscard]] bool disconnect_is_final() const noexcept override { return false; }
   [[nodiscard]] fid_ep* memory_endpoint() const noexcept override { return endpoint_.get(); }
   void progress(LinkEvents& events) noexcept override;
@@ -73,9 +73,11 @@ Outcome<void> UnconnectedLinks::connect(PeerId peer, const EndpointAddress& to) 
   return {};
 }
 
-void UnconnectedLinks::disconnect(PeerId peer) noexcept {
+void UnconnectedLinks::disconnect(PeerId peer, bool idle) noexcept {
   std::erase(fresh_, peer);
-  (void)fi_av_remove(names_.get(), &addresses_[peer], 1, 0);
+  // The shm provider looks into the memory of whoever answers a post, in the list of names or not:
+  // a name that something in flight refers to stays there for good.
+  if (idle) (void)fi_av_remove(names_.get(), &addresses_[peer], 1, 0);
   addresses_[peer] = FI_ADDR_UNSPEC;
 }
 
