@@ -163,5 +163,35 @@ TEST_CASE("the same memory registered again has another key, and the old one is 
       77);
 }
 
+TEST_CASE("a message that is landing when its memory is given up and its connection closed stops") {
+  World world;
+  Side& a = world.add();
+  Side& b = world.add();
+  constexpr uint32_t kBytes = 16 * 1024 * 1024;
+  Buffer from(a, kBytes, Access::local, std::byte{0xbb});
+  Buffer to(b, kBytes, Access::remote_write, std::byte{0xaa});
+  world.connect_pair(a, b);
+  for (uint32_t round = 0; round < 3; ++round) {
+    to.fill(std::byte{0xaa});
+    REQUIRE(world.post([&] {
+      return a.fabric->write_immediate(1, from.all(), to.remote(), 1, 1);
+    }) == Posted::yes);
+    a.fabric->submit();
+    REQUIRE(world.until([&] { return to.data()[0] != std::byte{0xaa}; }));
+    if (to.data()[kBytes - 1] != std::byte{0xaa}) return;  // it lands in one piece here
+    to.deregister();
+    b.fabric->disconnect(0);
+    to.fill(std::byte{0x11});
+    world.settle();
+    CHECK(to.holds(std::byte{0x11}));
+    CHECK(b.arrived.empty());
+    a.fabric->disconnect(1);
+    CHECK(world.until([&] { return a.ends(1) == 1; }));
+    a.ended.clear();
+    to.register_again(Access::remote_write);
+    world.connect_pair(a, b);
+  }
+}
+
 }  // namespace
 }  // namespace copyrpc::conformance
