@@ -2,6 +2,7 @@
 // Little-endian bytes of cards on disk and messages on the wire, one field after the other.
 #pragma once
 
+#include <poll.h>
 #include <sys/random.h>
 
 #include <array>
@@ -89,6 +90,12 @@ class ByteReader {
     if (got > 0) have += static_cast<size_t>(got);
   }
   return made;
+}
+
+/// Whether there is something to read; never for -1.
+[[nodiscard]] inline bool is_readable(int fd) noexcept {
+  pollfd asked{fd, POLLIN, 0};
+  return fd >= 0 && ::poll(&asked, 1, 0) > 0;
 }
 
 /// Names one life of a rank; never 0.

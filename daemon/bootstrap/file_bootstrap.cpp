@@ -61,23 +61,23 @@ Outcome<std::vector<std::string>> FileBootstrap::exchange(const std::string& car
   if (options_.rank == 0) own_.heard[0] = own_.head.incarnation;
   for (uint32_t rank = 0; rank < options_.ranks; ++rank) seats_[rank].first_look = dir_.peek(rank);
   if (auto claimed = claim(); !claimed) return Failure{claimed.error};
-  for (uint64_t pause_ms = kLookSoonMs;; pause_ms = std::min(2 * pause_ms, kLookEveryMs / 2)) {
-    if (const auto stepped = step(); !stepped) {
-      leave(stepped.error);
-      return Failure{stepped.error};
-    }
-    if (is_complete()) break;
-    if (clock_.now_ns() >= deadline_ns) {
-      const std::string line = missing_line();
-      leave(line);
-      return Failure{line};
-    }
-    sleep_ms(pause_ms);
+  if (const auto waited = wait_for_all(deadline_ns); !waited) {
+    leave(waited.error);
+    return Failure{waited.error};
   }
   exchanged_ = true;
   std::vector<std::string> cards;
   for (const Seat& seat : seats_) cards.push_back(seat.card);
   return cards;
+}
+
+Outcome<void> FileBootstrap::wait_for_all(uint64_t deadline_ns) {
+  for (uint64_t pause_ms = kLookSoonMs;; pause_ms = std::min(2 * pause_ms, kLookEveryMs / 2)) {
+    if (auto stepped = step(); !stepped || is_complete()) return stepped;
+    if (clock_.now_ns() >= deadline_ns) return Failure{missing_line()};
+    if (is_readable(options_.stop_fd)) return Failure{stopped_line(options_.rank)};
+    sleep_ms(pause_ms);
+  }
 }
 
 Outcome<void> FileBootstrap::claim() {
@@ -90,6 +90,7 @@ Outcome<void> FileBootstrap::claim() {
     const uint64_t until_ns = clock_.now_ns() + kClaimMs * kNanosPerMilli;
     while (clock_.now_ns() < until_ns) {
       sleep_ms(kLookSoonMs);
+      if (is_readable(options_.stop_fd)) return Failure{stopped_line(options_.rank)};
       if (auto fresh = dir_.refresh(); !fresh) return fresh;
       if (auto kept = keep_own_place(); !kept) return kept;
     }

@@ -40,6 +40,7 @@ class FileBootstrap final : public Bootstrap {
   [[nodiscard]] Outcome<std::vector<std::string>> exchange(const std::string& card) override;
   [[nodiscard]] std::vector<Change> changes() override;
   [[nodiscard]] int wait_fd() const noexcept override { return timer_.get(); }
+  [[nodiscard]] bool is_superseded() const noexcept override { return superseded_; }
 
  private:
   struct Seat {
@@ -52,6 +53,7 @@ class FileBootstrap final : public Bootstrap {
 
   FileBootstrap(const BootstrapOptions& options, CardDir dir);
   [[nodiscard]] Outcome<void> claim();
+  [[nodiscard]] Outcome<void> wait_for_all(uint64_t deadline_ns);
   [[nodiscard]] Outcome<void> step();
   [[nodiscard]] Outcome<void> keep_own_place();
   [[nodiscard]] Outcome<void> look_as_rank_0();

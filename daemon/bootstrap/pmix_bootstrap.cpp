@@ -18,6 +18,7 @@
 #include "base/runtime_paths.hpp"
 #include "base/units.hpp"
 #include "daemon/bootstrap/bytes.hpp"
+#include "daemon/bootstrap/rank_list.hpp"
 
 namespace copykv::bootstrap {
 namespace {
@@ -26,6 +27,7 @@ constexpr const char* kLibrary = "libpmix.so.2";
 constexpr const char* kCardKey = "copykv.card";
 constexpr uint32_t kCardFormat = 1;
 constexpr int kGetSeconds = 10;
+constexpr std::chrono::milliseconds kLookEvery(50);
 
 /// What is used of libpmix.
 struct PmixLibrary {
@@ -101,10 +103,12 @@ class PmixBootstrap final : public Bootstrap {
   [[nodiscard]] Outcome<void> wait_for_all();
   [[nodiscard]] Outcome<std::string> card_of(uint32_t rank);
   void leave();
+  [[nodiscard]] std::string late_line() const;
   [[nodiscard]] Failure fail(std::string_view what, pmix_status_t status) const;
 
   const BootstrapOptions options_;
   const PmixLibrary pmix_;
+  const SystemClock clock_{};
   pmix_proc_t self_{};
   bool entered_ = false;
 };
@@ -159,14 +163,13 @@ Outcome<void> PmixBootstrap::wait_for_all() {
   if (status == PMIX_SUCCESS) {
     (void)owned.release();  // it is the callback's now
     std::unique_lock lock(fence->mutex);
-    fence->ended.wait_for(lock, std::chrono::milliseconds(options_.deadline_ms),
-                          [&] { return fence->has_ended; });
+    const uint64_t deadline_ns = clock_.now_ns() + options_.deadline_ms * kNanosPerMilli;
+    while (!fence->has_ended && clock_.now_ns() < deadline_ns && !is_readable(options_.stop_fd)) {
+      fence->ended.wait_for(lock, kLookEvery, [&] { return fence->has_ended; });
+    }
     if (!fence->has_ended) {
       entered_ = false;  // leaving would wait for the fence
-      return Failure{
-          fmt::format("--rendezvous pmix: not all of the {} ranks came within {}; the "
-                      "launcher does not say which: look for the one that has no log",
-                      options_.ranks, spell_duration(options_.deadline_ms * kNanosPerMilli))};
+      return Failure{clock_.now_ns() < deadline_ns ? stopped_line(options_.rank) : late_line()};
     }
     status = fence->status;
   }
@@ -174,6 +177,13 @@ Outcome<void> PmixBootstrap::wait_for_all() {
     return fail("the ranks do not come together", status);
   }
   return {};
+}
+
+std::string PmixBootstrap::late_line() const {
+  return fmt::format(
+      "--rendezvous pmix: not all of the {} ranks came within {}; the launcher does "
+      "not say which: look for the one that has no log",
+      options_.ranks, spell_duration(options_.deadline_ms * kNanosPerMilli));
 }
 
 Outcome<std::string> PmixBootstrap::card_of(uint32_t rank) {

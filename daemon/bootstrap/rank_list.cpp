@@ -36,4 +36,8 @@ std::string ranks_are(const std::vector<uint32_t>& ranks, uint32_t of) {
                      one ? "is" : "are");
 }
 
+std::string stopped_line(uint32_t rank) {
+  return fmt::format("rank {} was stopped before all ranks had come", rank);
+}
+
 }  // namespace copykv::bootstrap

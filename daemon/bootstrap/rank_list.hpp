@@ -14,4 +14,7 @@ namespace copykv::bootstrap {
 /// "rank 3 of 8 is", "ranks 1, 4..6 of 8 are": the beginning of a sentence about them.
 [[nodiscard]] std::string ranks_are(const std::vector<uint32_t>& ranks, uint32_t of);
 
+/// What an exchange ends with when the rank is told to stop.
+[[nodiscard]] std::string stopped_line(uint32_t rank);
+
 }  // namespace copykv::bootstrap

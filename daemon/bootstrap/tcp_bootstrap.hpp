@@ -60,6 +60,7 @@ class TcpMember final : public Bootstrap {
   [[nodiscard]] Outcome<std::vector<std::string>> exchange(const std::string& card) override;
   [[nodiscard]] std::vector<Change> changes() override;
   [[nodiscard]] int wait_fd() const noexcept override { return poller_.fd(); }
+  [[nodiscard]] bool is_superseded() const noexcept override { return superseded_; }
 
  private:
   enum class State : uint8_t { pausing, connecting, talking, stopped };
@@ -86,6 +87,7 @@ class TcpMember final : public Bootstrap {
   uint64_t due_ns_ = 0;  ///< pausing: when to try again; else when this attempt has taken too long
   uint64_t pause_ms_ = 0;
   bool exchanged_ = false;
+  bool superseded_ = false;
   LinkEnd last_end_{};
   std::string said_{};  ///< logged already
   std::string buffer_{};

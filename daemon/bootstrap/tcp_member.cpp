@@ -9,6 +9,7 @@
 #include "base/assert.hpp"
 #include "base/log.hpp"
 #include "base/units.hpp"
+#include "daemon/bootstrap/bytes.hpp"
 #include "daemon/bootstrap/rank_list.hpp"
 #include "daemon/bootstrap/tcp_bootstrap.hpp"
 
@@ -18,6 +19,7 @@ namespace {
 constexpr uint64_t kRankZero = 0;
 constexpr uint64_t kConnectWithinNs = 3 * kNanosPerSecond;
 constexpr uint64_t kWelcomeWithinNs = 5 * kNanosPerSecond;
+constexpr uint64_t kTurnMsMax = 50;
 constexpr uint64_t kPauseMsMin = 10;
 constexpr uint64_t kPauseMsMax = 500;
 constexpr size_t kBytesPerRead = 64 * 1024;
@@ -44,13 +46,15 @@ Outcome<std::vector<std::string>> TcpMember::exchange(const std::string& card) {
   poller_.wake_at(1);
   while (!client_.is_complete()) {
     const uint64_t now_ns = clock_.now_ns();
+    if (is_readable(options_.stop_fd)) return Failure{stopped_line(options_.rank)};
     const bool is_late = now_ns >= deadline_ns;
     if (is_late || last_end_.is_final) {
       const std::string line = is_late ? late_line() : last_end_.line;
       stop();
       return Failure{line};
     }
-    turn(static_cast<int>(std::min<uint64_t>((deadline_ns - now_ns) / kNanosPerMilli + 1, 1'000)));
+    const uint64_t left_ms = (deadline_ns - now_ns) / kNanosPerMilli + 1;
+    turn(static_cast<int>(std::min(left_ms, kTurnMsMax)));
   }
   exchanged_ = true;
   return client_.cards();
@@ -105,6 +109,7 @@ void TcpMember::talk(uint32_t events) {
       return lose({std::strerror(error)});
     }
     if ((events & EPOLLOUT) == 0) return;
+    if (is_own_end(socket_.get())) return lose({std::strerror(ECONNREFUSED)});
     state_ = State::talking;
     due_ns_ = clock_.now_ns() + kWelcomeWithinNs;
     client_.begin();
@@ -145,7 +150,8 @@ void TcpMember::lose(const LinkEnd& end) {
   last_end_ = end;
   state_ = State::pausing;
   socket_.reset();
-  if (end.lost_number) return stop();
+  superseded_ = end.lost_number;
+  if (superseded_) return stop();
   due_ns_ = clock_.now_ns();
   if (next_address_ < addresses_.size()) return;
   pause_ms_ = end.is_final ? kPauseMsMax : std::clamp(2 * pause_ms_, kPauseMsMin, kPauseMsMax);

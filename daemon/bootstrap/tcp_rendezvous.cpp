@@ -8,6 +8,7 @@
 
 #include "base/assert.hpp"
 #include "base/units.hpp"
+#include "daemon/bootstrap/bytes.hpp"
 #include "daemon/bootstrap/rank_list.hpp"
 #include "daemon/bootstrap/tcp_bootstrap.hpp"
 
@@ -50,7 +51,10 @@ Outcome<std::vector<std::string>> TcpRendezvous::exchange(const std::string& car
   COPYKV_ASSERT(card.size() <= kCardBytesMax, "card of {} B", card.size());
   const uint64_t deadline_ns = clock_.now_ns() + options_.deadline_ms * kNanosPerMilli;
   server_.publish(card);
-  while (!server_.is_complete() && clock_.now_ns() < deadline_ns) turn(kTurnMsMax);
+  while (!server_.is_complete() && clock_.now_ns() < deadline_ns) {
+    if (is_readable(options_.stop_fd)) return Failure{stopped_line(options_.rank)};
+    turn(kTurnMsMax);
+  }
   const std::vector<uint32_t> missing = server_.missing();
   if (!missing.empty()) server_.give_up();
   // Whoever calls may end at once: what was said has to be on its way, and bad news to have come.

@@ -45,6 +45,7 @@ void TcpServer::shed() {
     if (connection.proved || connection.due_ns == 0) continue;
     close(id, connection);
     connection.due_ns = 0;
+    touched_.push_back(id);  // it may have been closing already
     return;
   }
 }
@@ -126,6 +127,10 @@ void TcpServer::on_card(Id id, Connection& connection, const WireMessage& messag
   const bool has_rival =
       hello.rank == 0 || (seat_of.owner != 0 && seat_of.incarnation != hello.incarnation);
   if (!has_rival) return seat(id, connection);
+  if (seat_of.contender != 0 &&
+      connections_[seat_of.contender].hello.incarnation == hello.incarnation) {
+    close(seat_of.contender, connections_[seat_of.contender]);  // it has connected again
+  }
   if (hello.rank == 0 || seat_of.contender != 0) {
     return refuse(id, connection, {Refusal::number_taken, {}},
                   "has the number of another living process; give each rank its own --rank");
@@ -269,7 +274,7 @@ std::string_view TcpServer::to_send(Id id) const {
 }
 
 void TcpServer::sent(Id id, size_t bytes) {
-  connections_[id].link.sent(bytes);
+  connections_.at(id).link.sent(bytes);
 }
 
 std::vector<TcpServer::Id> TcpServer::take_touched() {

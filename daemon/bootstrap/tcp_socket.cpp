@@ -166,6 +166,15 @@ Fd start_connect(const Address& address) {
   return socket;
 }
 
+bool is_own_end(int socket) noexcept {
+  Address here;
+  Address there;
+  here.bytes = there.bytes = sizeof(here.storage);
+  return ::getsockname(socket, reinterpret_cast<sockaddr*>(&here.storage), &here.bytes) == 0 &&
+         ::getpeername(socket, reinterpret_cast<sockaddr*>(&there.storage), &there.bytes) == 0 &&
+         here.bytes == there.bytes && std::memcmp(&here.storage, &there.storage, here.bytes) == 0;
+}
+
 int connect_error(int socket) noexcept {
   int error = 0;
   socklen_t bytes = sizeof(error);

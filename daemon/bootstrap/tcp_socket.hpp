@@ -35,6 +35,9 @@ struct Address {
 
 /// Starts to connect; the socket is writable when that has ended. Empty: errno says why.
 [[nodiscard]] Fd start_connect(const Address& address);
+/// A connection to nobody but itself: where no one listens, the system may give out the port that
+/// is connected to as the own one.
+[[nodiscard]] bool is_own_end(int socket) noexcept;
 /// 0: it stands.
 [[nodiscard]] int connect_error(int socket) noexcept;
 

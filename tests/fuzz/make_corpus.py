@@ -74,8 +74,54 @@ def request_line():
         yield source.randbytes(600)
 
 
+def words(*numbers):
+    return struct.pack(f"<{len(numbers)}I", *numbers)
+
+
+def bootstrap():
+    def text(content):
+        return words(len(content)) + content
+
+    def card_file(phase, rank, ranks, heard):
+        return (b"\x01" + b"ckvcard\n" + words(1, phase) + struct.pack("<QQ", 77, 3) +
+                words(rank, ranks) + text(b"job") + text(b"card") + text(b"note") +
+                words(len(heard)) + struct.pack(f"<{len(heard)}Q", *heard))
+    yield b"\x00" + card_file(2, 0, 3, [7, 8, 9])[1:]
+    yield card_file(2, 0, 3, [7, 8, 9])
+    yield card_file(3, 2, 3, [7])
+    yield card_file(1, 1, 2, [])
+    # A false rank 0: whole messages in order, then cards that make it complete, then more.
+    cards = b"".join(words(1, rank, 2) + text(b"card") for rank in (0, 2, 3))
+    end = words(2, 7) + text(b"") + words(1, 2, 1) + text(b"other") + words(2, 8) + text(b"")
+    yield b"\x02" + words(1) + cards + end
+    yield b"\x02" + words(0, 2, 2) + text(b"c" * 32) + words(2, 4) + text(b"w" * 32)
+    yield b"\x02" + words(1, 2, 10) + text(words(7, 2, 2, 3))
+    yield b"\x02" + words(0, 0) + text(b"SSH-2.0-OpenSSH_9.2")
+
+    # Guests of rank 0: those who know the secret go all the way when they speak four times.
+    def guest(kind, rank, same_size=1):
+        return words(0, kind, rank, *([same_size] if kind == 3 else []))
+
+    def speak(index, times=4):
+        return (words(6, index) + text(b"")) * times
+
+    def by_hand(index, kind, body=b""):
+        return words(3, index) + text(body) + words(kind)
+    three = b"".join(guest(1, rank) for rank in (1, 2, 3))
+    everybody = three + b"".join(speak(index) for index in range(3))
+    yield b"\x03" + everybody
+    yield b"\x03" + guest(0, 1) + speak(0) + guest(2, 2) + words(7, 1) + text(b"CKVBxx")
+    rival = guest(1, 1) + speak(3) + speak(0, 2)
+    yield b"\x03" + everybody + rival
+    yield b"\x03" + everybody + rival + words(1, 3) + words(1, 3)
+    yield b"\x03" + everybody + words(2, 0) + guest(1, 1) + speak(3)
+    yield b"\x03" + guest(3, 1) + by_hand(0, 5, b"card") + by_hand(0, 9) + by_hand(0, 5)
+    yield b"\x03" + guest(3, 0) + by_hand(0, 5, b"card") + guest(3, 4) + guest(3, 2, 0)
+    yield b"\x03" + everybody + guest(3, 2) + by_hand(3, 5, b"x") + words(1, 3) + words(2, 3)
+
+
 def main():
-    for target in (handshake, config, store_ops, request_line):
+    for target in (bootstrap, handshake, config, store_ops, request_line):
         where = CORPUS / target.__name__
         where.mkdir(parents=True, exist_ok=True)
         for number, data in enumerate(target()):

@@ -94,6 +94,28 @@ TEST_CASE("ranks are listed as people read them") {
   CHECK(ranks_are({1, 2}, 8) == "ranks 1 and 2 of 8 are");
 }
 
+TEST_CASE("bootstrap: a rank that waits can be stopped") {
+  const TemporaryDir dir;
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  for (const std::string& url :
+       {fmt::format("tcp://127.0.0.1:{}", free_port()), "file://" + dir.path()}) {
+    for (const uint32_t number : {0U, 1U}) {
+      Rank rank{job_at(url, 2, 20'000)[number]};
+      rank.options.stop_fd = ends[0];
+      std::thread waits([&] { rank.join("card"); });
+      ::usleep(30'000);
+      REQUIRE(::write(ends[1], "!", 1) == 1);
+      waits.join();
+      char byte;
+      REQUIRE(::read(ends[0], &byte, 1) == 1);
+      CHECK_THAT(rank.error, Contains(fmt::format("rank {} was stopped before all", number)));
+    }
+  }
+  ::close(ends[0]);
+  ::close(ends[1]);
+}
+
 class SecretEnvironment {
  public:
   explicit SecretEnvironment(const char* value) {

@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <arpa/inet.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include <csignal>
 
 #include <catch2/catch.hpp>
 
+#include "base/fd.hpp"
+#include "daemon/bootstrap/tcp_socket.hpp"
 #include "tests/unit/daemon/bootstrap/ranks.hpp"
 
 namespace copykv::test {
@@ -13,6 +21,9 @@ using Catch::Matchers::Contains;
 std::string url_at(uint16_t port) {
   return fmt::format("tcp://127.0.0.1:{}", port);
 }
+
+/// How long strangers have rank 0 for themselves before anybody else comes.
+constexpr useconds_t kSiegeUs = 300'000;
 
 /// What a rank says that alone does something wrong, beside a right rank 0 whose log is `log`.
 std::string wrong_rank(BootstrapOptions options, std::string* log) {
@@ -81,6 +92,98 @@ TEST_CASE("tcp: rank 0 may come last") {
   other.join();
   CHECK(one.cards == cards_of(2));
   CHECK(zero.cards == cards_of(2));
+}
+
+/// A process that keeps `count` connections to the port open, sends each a piece of something that
+/// is no message, and opens new ones in place of those that end. Ends with the object.
+class Strangers {
+ public:
+  Strangers(uint16_t port, uint32_t count) : pid_(::fork()) {
+    if (pid_ == 0) besiege(port, count);
+  }
+  ~Strangers() {
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  Strangers(const Strangers&) = delete;
+
+ private:
+  [[noreturn]] static void besiege(uint16_t port, uint32_t count) {
+    const auto address = bootstrap::resolve({bootstrap::Scheme::tcp, {}, "127.0.0.1", port});
+    std::vector<Fd> sockets(count);
+    const char* const words[] = {"", "CKVB\1\0\1\0", "GET / HTTP/1.1\r\n\r\n", "CK",
+                                 "\xff\xff\xff\xff"};
+    for (uint32_t turn = 0;; ++turn) {
+      Fd& socket = sockets[turn % count];
+      char byte;
+      if (!socket || ::recv(socket.get(), &byte, 1, MSG_DONTWAIT) >= 0) {
+        socket = bootstrap::start_connect((*address)[0]);
+        if (!socket) ::usleep(1'000);
+      }
+      const char* const word = words[turn % std::size(words)];
+      (void)::send(socket.get(), word, std::char_traits<char>::length(word), MSG_NOSIGNAL);
+      if (turn % 16 == 0) ::usleep(1'000);  // bounded: 16,000 attempts a second
+    }
+  }
+
+  pid_t pid_;
+};
+
+TEST_CASE("tcp: strangers do not stop the exchange, nor what comes after it") {
+  const StderrCapture log;
+  const uint16_t port = free_port();
+  const Strangers strangers(port, 600);
+  const auto all = job_at(url_at(port), 3, 8'000);
+  Rank ranks[] = {{all[0]}, {all[1]}, {all[2]}};
+  std::thread waits([&] { ranks[0].join(card_of(0)); });
+  ::usleep(kSiegeUs);
+  std::thread comes([&] { ranks[1].join(card_of(1)); });
+  ranks[2].join(card_of(2));
+  waits.join();
+  comes.join();
+  for (const Rank& rank : ranks) {
+    INFO(rank.error);
+    REQUIRE(rank.cards == cards_of(3));
+  }
+  Servant zero(*ranks[0].bootstrap);
+  Servant one(*ranks[1].bootstrap);
+  ranks[2].bootstrap.reset();
+  Rank again{all[2]};
+  again.join(card_of(2, 1));
+  CHECK(again.error.empty());
+  CHECK(zero.changes(1).size() == 1);
+  CHECK(one.changes(1).size() == 1);
+  const std::string said = log.text();
+  CHECK_THAT(said, Contains("no message of copykv"));  // they were there
+  CHECK(std::count(said.begin(), said.end(), '\n') < 50);
+}
+
+TEST_CASE("tcp: strangers do not stop a rank 0 that has no descriptors left") {
+  const StderrCapture log;
+  const uint16_t port = free_port();
+  const Strangers strangers(port, 100);
+  const auto all = job_at(url_at(port), 2, 8'000);
+  const pid_t other = ::fork();
+  if (other == 0) {
+    ::usleep(kSiegeUs);
+    Rank one{all[1]};
+    one.join(card_of(1));
+    ::_exit(one.cards == cards_of(2) ? 0 : 1);
+  }
+  const Fd probe(::dup(STDIN_FILENO));
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  const rlimit few{static_cast<rlim_t>(probe.get()) + 24, limit.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+  Rank zero{all[0]};
+  zero.join(card_of(0));
+  int status = -1;
+  ::waitpid(other, &status, 0);
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  INFO(zero.error);
+  CHECK(zero.cards == cards_of(2));
+  CHECK(status == 0);
+  CHECK_THAT(log.text(), Contains("no message of copykv"));
 }
 
 TEST_CASE("tcp: a rank that starts again is a change for the others") {
@@ -156,6 +259,8 @@ TEST_CASE("tcp: a number goes over to a new process when the old one does not an
   CHECK(one.changes(1, 300).empty());
   CHECK(zero.changes(1, 300).empty());
   CHECK_THAT(log.text(), Contains("which came while this one did not answer"));
+  CHECK(joined[1].bootstrap->is_superseded());
+  CHECK_FALSE(again.bootstrap->is_superseded());
 }
 
 TEST_CASE("tcp: a second rank 0 cannot listen") {
@@ -211,6 +316,21 @@ TEST_CASE("tcp: a rank whose time is over first knows who is missing as well") {
   const auto joined = join_all(all);
   CHECK_THAT(joined[1].error, Contains("rank 3 of 4 is missing") && Contains("after 400ms"));
   CHECK_THAT(joined[2].error, Contains("ranks 1 and 3 of 4 are missing"));
+}
+
+TEST_CASE("tcp: a connection to itself is none") {
+  // What a search for a listener may come to: both ends are the same socket.
+  const uint16_t port = free_port();
+  const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const auto* const self = reinterpret_cast<sockaddr*>(&address);
+  REQUIRE(::bind(socket.get(), self, sizeof(address)) == 0);
+  CHECK_FALSE(bootstrap::is_own_end(socket.get()));
+  REQUIRE(::connect(socket.get(), self, sizeof(address)) == 0);
+  CHECK(bootstrap::is_own_end(socket.get()));
 }
 
 TEST_CASE("tcp: a rendezvous that cannot be reached") {
