@@ -158,7 +158,7 @@ Outcome<void> ConnectedLinks::open() {
 
   fid_pep* listener = nullptr;
   int error = fi_passive_ep(domain_.fabric.get(), domain_.info.get(), &listener, nullptr);
-  if (error != 0) return failure(domain_, "fi_passive_ep (binding)", error);
+  if (error != 0) return failure(domain_, "fi_passive_ep", error);
   listener_.reset(listener);
   error = fi_pep_bind(listener, &events->fid, 0);
   if (error == 0) error = fi_listen(listener);

@@ -143,6 +143,7 @@ Outcome<void> OfiFabric::connect(PeerId peer, std::string_view address) {
         "same --transport"};
   if (auto begun = links_->connect(peer, *to); !begun) return begun;
   peers_[peer] = {{}, Peer::State::connecting, ++connections_, 0};
+  polls_to_progress_ = 1;
   return {};
 }
 
@@ -213,9 +214,9 @@ Fabric::Posted OfiFabric::refused(Post& entry, ssize_t error) noexcept {
 }
 
 uint32_t OfiFabric::poll(std::span<Completion> completions) noexcept {
-  if (--polls_to_progress_ == 0 || links_->busy()) {
-    polls_to_progress_ = kPollsPerProgress;
+  if (--polls_to_progress_ == 0) [[unlikely]] {
     links_->progress(*this);
+    polls_to_progress_ = links_->busy() ? 1 : kPollsPerProgress;
   }
   uint32_t taken = pending_.take(completions);
   std::array<fi_cq_data_entry, kEntriesPerPoll> entries;
@@ -297,7 +298,13 @@ Outcome<std::unique_ptr<Fabric>> make_ofi_fabric(const OfiOptions& options) {
   auto domain = open_domain(options);
   if (!domain) return Failure{domain.error};
   auto fabric = std::make_unique<OfiFabric>(options, std::move(*domain));
-  if (auto opened = fabric->open(); !opened) return Failure{opened.error};
+  if (auto opened = fabric->open(); !opened) {
+    const std::string node = options.node.empty() ? "the first interface" : options.node;
+    return Failure{
+        fmt::format("{}; opening an endpoint at {}, which must be an address of this "
+                    "host",
+                    opened.error, node)};
+  }
   return std::unique_ptr<Fabric>(std::move(fabric));
 }
 
