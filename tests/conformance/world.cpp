@@ -120,18 +120,18 @@ void World::connect_pair(Side& first, Side& second) {
   connect(second, 0, first);
 }
 
-void World::progress() {
+void World::progress(Side* only) {
   for (const auto& side : sides_)
-    if (side->fabric) side->poll();
+    if (side->fabric && (only == nullptr || only == side.get())) side->poll();
   transport_.pass_time();
 }
 
-bool World::until(const std::function<bool()>& condition) {
+bool World::until(const std::function<bool()>& condition, Side* only) {
   const uint64_t start_ns = now_ns();
   for (uint32_t step = 0; !condition(); ++step) {
     if (transport_.is_real ? now_ns() - start_ns > kPatienceNs : step > kVirtualStepsMax)
       return false;
-    progress();
+    progress(only);
   }
   return true;
 }

@@ -75,10 +75,10 @@ class World {
   /// Two endpoints that know each other as peer 1 (of the first) and peer 0 (of the second).
   void connect_pair(Side& first, Side& second);
 
-  /// Polls everyone once.
-  void progress();
+  /// Polls everyone once; `only` that one, if it is not null.
+  void progress(Side* only = nullptr);
   /// Until it holds; false: it did not, within 10 s or a million steps of virtual time.
-  [[nodiscard]] bool until(const std::function<bool()>& condition);
+  [[nodiscard]] bool until(const std::function<bool()>& condition, Side* only = nullptr);
   /// Long enough for all that is on its way to arrive.
   void settle();
   /// Posts, polling everyone as long as there is no room.
