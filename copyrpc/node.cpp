@@ -132,9 +132,10 @@ Outcome<void> Node::take_rings(uint32_t peers_max) {
   rings_ = map_memory(rings_bytes_);
   sent_ = map_memory(sent_bytes_);
   if (rings_ == nullptr || sent_ == nullptr) {
-    return Failure{fmt::format("cannot map {} for rings: {}; raise ulimit -v, or give less "
-                               "receive memory",
-                               format_bytes(rings_bytes_ + sent_bytes_), std::strerror(errno))};
+    return Failure{
+        fmt::format("cannot map {} for rings: {}; raise ulimit -v, or give less "
+                    "receive memory",
+                    format_bytes(rings_bytes_ + sent_bytes_), std::strerror(errno))};
   }
   auto sent = fabric_.register_memory(sent_, sent_bytes_, Access::local);
   if (!sent) return Failure{sent.error};
@@ -309,7 +310,7 @@ bool Node::is_valid() const {
 bool Node::is_valid(const Peer& peer) const {
   if (!peer.usable()) return true;
   uint64_t out_bytes = peer.staged - peer.posted;
-  uint64_t call_bytes = peer.open_call_bytes;
+  uint64_t call_bytes = peer.open_call_bytes + peer.sealed.call_bytes;
   for (uint32_t number = peer.batches_released; number != peer.batches_posted; ++number) {
     out_bytes += peer.out_batch(number).bytes;
     call_bytes += peer.out_batch(number).call_bytes;
@@ -317,7 +318,8 @@ bool Node::is_valid(const Peer& peer) const {
   return out_bytes == peer.staged - peer.freed && out_bytes <= peer.mirror.bytes &&
          call_bytes == peer.call_bytes_out && call_bytes <= peer.share &&
          peer.answer_reserved <= peer.share && peer.bytes_in <= peer.ring.bytes &&
-         (peer.open_messages == 0) == (peer.staged == peer.posted) &&
+         (peer.open_messages == 0) ==
+             (peer.staged == (peer.sealed.end > 0 ? peer.sealed.end : peer.posted)) &&
          peer.batches_posted - peer.batches_released <= peer.grant.batches_max;
 }
 

@@ -48,10 +48,10 @@ namespace copyrpc {
 inline constexpr uint32_t kPeersLater = ~uint32_t{0};
 
 struct NodeOptions {
-  PeerId node = 0;                            ///< own number
-  uint32_t nodes = 1;                         ///< of the job
-  uint32_t peers_max = 0;                     ///< nodes that it will talk with; 0: all others; or kPeersLater
-  uint64_t incarnation = 1;                   ///< grows with each start of this node
+  PeerId node = 0;           ///< own number
+  uint32_t nodes = 1;        ///< of the job
+  uint32_t peers_max = 0;    ///< nodes that it will talk with; 0: all others; or kPeersLater
+  uint64_t incarnation = 1;  ///< grows with each start of this node
   uint64_t receive_budget_bytes = 64U << 20;  ///< for all rings; as much again for the mirrors
   uint32_t ring_bytes = 0;                    ///< per peer, a power of two; 0: from the budget
   uint32_t message_bytes_max = 8192;          ///< largest payload
@@ -226,6 +226,9 @@ class Node {
              std::span<const std::byte> body) noexcept;
   [[nodiscard]] bool may_post(const Peer& peer) const noexcept;
   [[nodiscard]] bool post_batch(Peer& peer) noexcept;
+  [[nodiscard]] bool post_part(Peer& peer, uint64_t from, uint32_t bytes) noexcept;
+  [[nodiscard]] bool post_end(Peer& peer, uint64_t from) noexcept;
+  static void close_open_batch(Peer& peer) noexcept;
   void take_credit(Peer& peer, uint32_t released) noexcept;
   void read_credit_cell(Peer& peer) noexcept;
   [[nodiscard]] bool credit_due(const Peer& peer) const noexcept;

@@ -61,7 +61,7 @@ Node::Sent Node::call(PeerId to, std::span<const std::byte> head, std::span<cons
   CallRecord& record = calls_.add(peer.calls, id);
   record.tag = tag;
   record.peer = to;
-  record.batch = peer.batches_posted;
+  record.batch = peer.open_batch();
   record.answer_cost = answer_cost;
   record.answer_bytes_max = answer_bytes_max;
   record.timed = calls_made_++ % kCallsPerTimedCall == 0;
@@ -124,7 +124,8 @@ void Node::stage(Peer& peer, const MessageHeader& header, std::span<const std::b
   peer.staged += message_bytes(header.payload_bytes);
   COPYKV_ASSERT(peer.staged - peer.freed <= peer.mirror.bytes, "staged={} freed={}", peer.staged,
                 peer.freed);
-  if (options_.flush.kind == FlushPolicy::Kind::call && may_post(peer) && post_batch(peer)) {
+  if (options_.flush.kind == FlushPolicy::Kind::call && peer.sealed.end == 0 && may_post(peer) &&
+      post_batch(peer)) {
     fabric_.submit();
     submit_due_ = false;
   }
@@ -144,50 +145,72 @@ bool Node::may_post(const Peer& peer) const noexcept {
   return true;
 }
 
-/// One batch of everything staged. State changes only after the post has succeeded; a part that
-/// went out alone is written again with the next attempt, to the same place.
+/// The sealed batch, or one of everything staged. State changes only after a post has succeeded.
 bool Node::post_batch(Peer& peer) noexcept {
-  const auto bytes = static_cast<uint32_t>(peer.staged - peer.posted);
-  const BatchHeader header{.batch_bytes = bytes,
-                           .message_count = static_cast<uint16_t>(peer.open_messages),
-                           .version = kWireVersion,
-                           .session = peer.seen_session,
-                           .number = peer.batches_posted,
-                           .released = peer.released,
-                           .reserved = 0};
-  peer.mirror.copy_in(peer.posted, &header, sizeof(header));
-  uint64_t from = peer.posted;
-  if (peer.mirror.wraps(from, bytes)) {
-    const uint32_t first = peer.mirror.straight_bytes(from);
-    const uint32_t offset = peer.mirror.offset_of(from);
-    const Fabric::Posted part =
-        fabric_.write(peer.id, {&sent_memory_, peer.mirror_offset + offset, first},
-                      peer.grant.ring.at(offset), context_of(Post::part, peer.batches_posted));
-    if (part != Fabric::Posted::yes) {
-      ++counters_.send_full;
-      return false;
+  if (peer.sealed.end == 0) {
+    const auto bytes = static_cast<uint32_t>(peer.staged - peer.posted);
+    const BatchHeader header{.batch_bytes = bytes,
+                             .message_count = static_cast<uint16_t>(peer.open_messages),
+                             .version = kWireVersion,
+                             .session = peer.seen_session,
+                             .number = peer.batches_posted,
+                             .released = peer.released,
+                             .reserved = 0};
+    peer.mirror.copy_in(peer.posted, &header, sizeof(header));
+    if (peer.mirror.wraps(peer.posted, bytes)) {
+      const uint32_t first = peer.mirror.straight_bytes(peer.posted);
+      if (!post_part(peer, peer.posted, first)) return false;
+      close_open_batch(peer);
+      return post_end(peer, peer.posted + first);
     }
-    ++peer.posts_outstanding;
-    from += first;
+    return post_end(peer, peer.posted);
   }
-  const auto rest = static_cast<uint32_t>(peer.staged - from);
-  const uint32_t offset = peer.mirror.offset_of(from);
-  const Fabric::Posted posted = fabric_.write_immediate(
-      peer.id, {&sent_memory_, peer.mirror_offset + offset, rest}, peer.grant.ring.at(offset),
-      Immediate{Told::batch, options_.node, static_cast<uint16_t>(peer.grant.tag)}.pack(),
-      context_of(Post::batch, peer.batches_posted));
-  if (posted != Fabric::Posted::yes) {
-    ++counters_.send_full;
-    return false;
-  }
-  ++peer.posts_outstanding;
-  peer.out_batch(peer.batches_posted) = {bytes, peer.open_call_bytes};
-  ++peer.batches_posted;
-  peer.posted = peer.staged;
+  const uint64_t wrap = peer.posted + peer.mirror.straight_bytes(peer.posted);
+  return post_end(peer, wrap);
+}
+
+/// What is staged is a batch; what comes now opens the next.
+void Node::close_open_batch(Peer& peer) noexcept {
+  peer.sealed = {peer.staged, peer.open_call_bytes};
   peer.open_messages = 0;
   peer.open_call_bytes = 0;
   peer.released_told = peer.released;
   peer.bytes_untold = 0;
+}
+
+bool Node::post_part(Peer& peer, uint64_t from, uint32_t bytes) noexcept {
+  const uint32_t offset = peer.mirror.offset_of(from);
+  if (fabric_.write(peer.id, {&sent_memory_, peer.mirror_offset + offset, bytes},
+                    peer.grant.ring.at(offset),
+                    context_of(Post::part, peer.batches_posted)) != Fabric::Posted::yes) {
+    ++counters_.send_full;
+    return false;
+  }
+  ++peer.posts_outstanding;
+  submit_due_ = true;
+  return true;
+}
+
+/// The bytes from `from` to the end of the batch, and the immediate.
+bool Node::post_end(Peer& peer, uint64_t from) noexcept {
+  const uint64_t end = peer.sealed.end > 0 ? peer.sealed.end : peer.staged;
+  const uint32_t offset = peer.mirror.offset_of(from);
+  const LocalPart part{&sent_memory_, peer.mirror_offset + offset,
+                       static_cast<uint32_t>(end - from)};
+  if (fabric_.write_immediate(
+          peer.id, part, peer.grant.ring.at(offset),
+          Immediate{Told::batch, options_.node, static_cast<uint16_t>(peer.grant.tag)}.pack(),
+          context_of(Post::batch, peer.batches_posted)) != Fabric::Posted::yes) {
+    ++counters_.send_full;
+    return false;
+  }
+  if (peer.sealed.end == 0) close_open_batch(peer);
+  const auto bytes = static_cast<uint32_t>(end - peer.posted);
+  ++peer.posts_outstanding;
+  peer.out_batch(peer.batches_posted) = {bytes, peer.sealed.call_bytes};
+  ++peer.batches_posted;
+  peer.posted = end;
+  peer.sealed = {};
   submit_due_ = true;
   ++counters_.batches_sent;
   counters_.bytes_sent += bytes;
@@ -201,7 +224,8 @@ void Node::flush() noexcept {
     bool more = false;
     if (peer.usable()) {
       release(peer);
-      if (peer.open_messages > 0) {
+      if (peer.sealed.end > 0) more = !post_batch(peer);
+      if (peer.open_messages > 0 && !more) {
         if (!may_post(peer)) {
           read_credit_cell(peer);
           more = true;

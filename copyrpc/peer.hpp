@@ -6,7 +6,8 @@
 //   key, tag and number. Nothing that was meant for the old one is accepted in the new one.
 //
 // ALGEBRA  (is_valid)                           checked by tests after every step
-//   open batch       [posted, staged) of the mirror, header first; empty when open_messages == 0
+//   open batch       [posted or sealed end, staged) of the mirror, header first; empty when
+//                    open_messages == 0
 //   staged - freed   == bytes of batches not released by the peer + the open batch  <= ring_bytes
 //   call_bytes_out   == sum of call_bytes over those batches                        <= share
 //   answer_reserved  == sum of answer_cost over calls in flight and answers not yet released
@@ -25,6 +26,13 @@ namespace copyrpc {
 /// A batch that we have posted and that the peer has not released.
 struct OutBatch {
   uint32_t bytes = 0;
+  uint32_t call_bytes = 0;
+};
+
+/// A batch that runs over the end of the ring takes two posts. When only the first was accepted, it
+/// is complete: what is staged behind it opens another batch.
+struct SealedBatch {
+  uint64_t end = 0;  ///< position; 0: there is none
   uint32_t call_bytes = 0;
 };
 
@@ -86,6 +94,7 @@ struct Peer {
   uint64_t opened_ns = 0;  ///< hold: when the open batch got its first message
   uint32_t open_messages = 0;
   uint32_t open_call_bytes = 0;
+  SealedBatch sealed{};
   uint32_t call_bytes_out = 0;
   uint32_t batches_posted = 0;
   uint32_t batches_through = 0;   ///< of them, ended at the fabric
@@ -112,6 +121,10 @@ struct Peer {
 
   [[nodiscard]] bool usable() const noexcept {
     return state == State::up || state == State::draining;
+  }
+  /// Number of the batch that is being staged.
+  [[nodiscard]] uint32_t open_batch() const noexcept {
+    return batches_posted + (sealed.end > 0 ? 1 : 0);
   }
   [[nodiscard]] uint32_t in_flight() const noexcept { return batches_posted - batches_through; }
   [[nodiscard]] OutBatch& out_batch(uint32_t number) noexcept {

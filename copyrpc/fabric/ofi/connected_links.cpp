@@ -15,6 +15,10 @@
 //   a call that comes in on top of a connection is known to be older than that connection (crossed
 //   with ours: refuse it) or newer (the peer has given up our connection, and so must we).
 // IDENTITY    A process that has taken over the network address of a dead peer is not that peer.
+// And
+//   who calls must name the identity that it calls, 128 random bits that it can have from the
+//   bootstrap only: strangers are turned away before the provider looks at anything else of theirs.
+//   (libfabric 1.17 does not survive every frame that a connected peer can send.)
 #include <netinet/in.h>
 
 #include <array>
@@ -37,10 +41,11 @@ constexpr std::array<char, 8> kHello = {'c', 'o', 'p', 'y', 'r', 'p', 'c', 1};
 /// What travels with a call and with its answer.
 struct Greeting {
   std::array<char, 8> hello = kHello;
-  Identity identity{};
+  Identity from{};
+  Identity to{};
   uint64_t call = 0;  ///< the last one that the sender has made
 };
-static_assert(sizeof(Greeting) == 32);
+static_assert(sizeof(Greeting) == 48);
 
 /// fi_eq_cm_entry with room for the data that follows it.
 struct ConnectionEvent {
@@ -52,11 +57,16 @@ constexpr size_t kDataAt = offsetof(ConnectionEvent, data);
 static_assert(offsetof(ConnectionEvent, info) == offsetof(fi_eq_cm_entry, info) &&
               kDataAt == sizeof(fi_eq_cm_entry));
 
-/// False: the other side is none of us.
-bool parse_greeting(const void* data, size_t bytes, Greeting& greeting) noexcept {
+size_t data_bytes(size_t event_bytes) noexcept {
+  return event_bytes > kDataAt ? event_bytes - kDataAt : 0;
+}
+
+/// False: the sender is none of us, or does not know whom it talks to.
+bool parse_greeting(const void* data, size_t bytes, const Identity& self,
+                    Greeting& greeting) noexcept {
   if (data == nullptr || bytes < sizeof(greeting)) return false;
   std::memcpy(&greeting, data, sizeof(greeting));
-  return greeting.hello == kHello;
+  return greeting.hello == kHello && greeting.to == self;
 }
 
 struct Connection {
@@ -119,7 +129,9 @@ class ConnectedLinks final : public Links {
   [[nodiscard]] Link* link_of(const fid* endpoint) noexcept;
   [[nodiscard]] Link* link_to(const Identity& remote) noexcept;
   [[nodiscard]] Connection* accepted_from(const Identity& remote) noexcept;
-  [[nodiscard]] Greeting greeting() const noexcept { return {kHello, self_, calls_}; }
+  [[nodiscard]] Greeting greeting(const Identity& to) const noexcept {
+    return {kHello, self_, to, calls_};
+  }
   [[nodiscard]] PeerId peer_of(const Link& link) const noexcept {
     return static_cast<PeerId>(&link - links_.data());
   }
@@ -190,7 +202,7 @@ Outcome<void> ConnectedLinks::call(Link& link, const EndpointAddress& to) {
   if (error == 0) error = fi_enable(endpoint->get());
   if (error != 0) return failure(domain_, "fi_enable", error);
   ++calls_;
-  const Greeting hello = greeting();
+  const Greeting hello = greeting(to.identity);
   error = fi_connect(endpoint->get(), to.raw.data(), &hello, sizeof(hello));
   if (error != 0) return failure(domain_, "fi_connect", error);
   link.connection = {std::move(*endpoint), to.identity, 0, false};
@@ -250,9 +262,9 @@ void ConnectedLinks::handle_error(LinkEvents& events) noexcept {
   Link* link = link_of(error.fid);
   Greeting refusal;
   if (link != nullptr && link->state == State::calling &&
-      parse_greeting(error.err_data, error.err_data_size, refusal) &&
-      refusal.identity == link->connection.remote) {
-    Connection* accepted = accepted_from(refusal.identity);
+      parse_greeting(error.err_data, error.err_data_size, self_, refusal) &&
+      refusal.from == link->connection.remote) {
+    Connection* accepted = accepted_from(refusal.from);
     if (accepted != nullptr) return adopt(*link, *accepted);
   }
   ended(error.fid, error.err > 0 ? error.err : ECONNABORTED, events);
@@ -261,16 +273,17 @@ void ConnectedLinks::handle_error(LinkEvents& events) noexcept {
 void ConnectedLinks::called(ConnectionEvent& request, size_t bytes, LinkEvents& events) noexcept {
   const Info info(request.info);
   Greeting caller;
-  if (parse_greeting(request.data.data(), bytes - kDataAt, caller) && wanted(caller, events) &&
-      accept(info.get(), caller))
-    return;
-  const Greeting refusal = greeting();
-  (void)fi_reject(listener_.get(), info->handle, &refusal, sizeof(refusal));
+  if (!parse_greeting(request.data.data(), data_bytes(bytes), self_, caller)) {
+    (void)fi_reject(listener_.get(), info->handle, nullptr, 0);
+  } else if (!wanted(caller, events) || !accept(info.get(), caller)) {
+    const Greeting refusal = greeting(caller.from);
+    (void)fi_reject(listener_.get(), info->handle, &refusal, sizeof(refusal));
+  }
 }
 
 bool ConnectedLinks::wanted(const Greeting& caller, LinkEvents& events) noexcept {
-  Link* link = link_to(caller.identity);
-  if (link == nullptr || caller.identity == self_ || link->state == State::calling) return true;
+  Link* link = link_to(caller.from);
+  if (link == nullptr || caller.from == self_ || link->state == State::calling) return true;
   if (caller.call <= link->connection.remote_call) return false;  // crossed with what we have
   lose(*link, ECONNRESET, events);
   return true;
@@ -279,18 +292,17 @@ bool ConnectedLinks::wanted(const Greeting& caller, LinkEvents& events) noexcept
 bool ConnectedLinks::accept(fi_info* info, const Greeting& caller) noexcept {
   auto endpoint = open_endpoint(domain_, info, nullptr);
   if (!endpoint) return false;
-  Connection* place = accepted_from(caller.identity);  // one that the peer has given up
+  Connection* place = accepted_from(caller.from);  // one that the peer has given up
   for (Connection& one : accepted_)
     if (place == nullptr && !one.endpoint) place = &one;
   if (place == nullptr) return false;
-  const Greeting answer = greeting();
+  const Greeting answer = greeting(caller.from);
   if (fi_ep_bind(endpoint->get(), &events_->fid, 0) != 0 || fi_enable(endpoint->get()) != 0 ||
       fi_accept(endpoint->get(), &answer, sizeof(answer)) != 0)
     return false;
-  *place = {std::move(*endpoint), caller.identity, caller.call, false};
-  Link* link = link_to(caller.identity);
-  if (link != nullptr && link->state == State::calling && self_ > caller.identity)
-    adopt(*link, *place);
+  *place = {std::move(*endpoint), caller.from, caller.call, false};
+  Link* link = link_to(caller.from);
+  if (link != nullptr && link->state == State::calling && self_ > caller.from) adopt(*link, *place);
   return true;
 }
 
@@ -302,8 +314,8 @@ void ConnectedLinks::answered(const ConnectionEvent& answer, size_t bytes,
   if (link == nullptr) return;
   if (link->state == State::calling) {
     Greeting other;
-    if (!parse_greeting(answer.data.data(), bytes - kDataAt, other) ||
-        other.identity != link->connection.remote)
+    if (!parse_greeting(answer.data.data(), data_bytes(bytes), self_, other) ||
+        other.from != link->connection.remote)
       return lose(*link, ECONNREFUSED, events);
     link->connection.remote_call = other.call;
   }

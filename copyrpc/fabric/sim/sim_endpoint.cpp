@@ -30,6 +30,7 @@ SimEndpoint::SimEndpoint(SimNetwork& network, uint32_t number, const SimOptions&
 }
 
 SimEndpoint::~SimEndpoint() {
+  for (const auto& [peer, link] : links_) network_.let_go(link.id);
   network_.endpoints_[number_] = nullptr;
   std::erase_if(network_.regions_,
                 [this](const auto& entry) { return entry.second.endpoint == number_; });
@@ -74,6 +75,7 @@ void SimEndpoint::disconnect(PeerId peer) {
     completions_.push_back(
         {.kind = Completion::Kind::failed, .error = ECANCELED, .peer = peer, .context = context});
   }
+  network_.let_go(found->second.id);
   links_.erase(found);
 }
 

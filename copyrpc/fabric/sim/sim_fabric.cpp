@@ -13,7 +13,6 @@
 #include "copyrpc/fabric/sim/sim_endpoint.hpp"
 
 namespace copyrpc {
-
 SimNetwork::SimNetwork(const SimOptions& options, const copykv::Clock& clock)
     : options_(options), clock_(clock), random_(options.seed) {}
 
@@ -36,13 +35,22 @@ void SimNetwork::cut(uint32_t a, uint32_t b) {
 
 void SimNetwork::heal(uint32_t a, uint32_t b) {
   cuts_.erase({std::min(a, b), std::max(a, b)});
+  for (const Pair& pair : {Pair{a, b}, Pair{b, a}}) {
+    for (const uint64_t number : held_[pair]) {
+      posts_.at(number).held = false;
+      schedule(number, clock_.now_ns() + options_.latency_ns);
+    }
+    if (!held_[pair].empty()) last_delivery_ns_[pair] = clock_.now_ns() + options_.latency_ns;
+    held_[pair].clear();
+  }
 }
 
 void SimNetwork::break_next_post(uint32_t endpoint) {
-  broken_.insert(endpoint);
+  breaking_.insert(endpoint);
 }
 
 void SimNetwork::schedule(uint64_t post, uint64_t at_ns) {
+  posts_.at(post).due_order = order_;
   due_.push({at_ns, order_++, post});
 }
 
@@ -50,7 +58,10 @@ void SimNetwork::start(Post post) {
   ++counters_.posts;
   counters_.bytes += post.bytes;
   post.posted_ns = clock_.now_ns();
-  if (broken_.erase(post.from) > 0) post.error = EIO;
+  if (breaking_.erase(post.from) > 0) {
+    post.error = EIO;
+    broken_links_.insert(post.link);
+  }
   const uint64_t jitter = options_.jitter_ns > 0 ? random_.below(options_.jitter_ns) : 0;
   uint64_t at_ns =
       post.posted_ns + options_.latency_ns + jitter + post.bytes * options_.picos_per_byte / 1'000;
@@ -61,12 +72,21 @@ void SimNetwork::start(Post post) {
   schedule(number, at_ns);
 }
 
+void SimNetwork::let_go(uint64_t link) {
+  for (auto& [number, post] : posts_) {
+    if (post.link != link || post.delivered || post.op == Op::read) continue;
+    post.on_the_wire.assign(reinterpret_cast<const char*>(post.local), post.bytes);
+  }
+}
+
 void SimNetwork::run() {
   const uint64_t now_ns = clock_.now_ns();
   while (!due_.empty() && due_.top().at_ns <= now_ns) {
-    const uint64_t number = due_.top().post;
+    const auto [at_ns, order, number] = due_.top();
     due_.pop();
-    Post& post = posts_.at(number);
+    const auto found = posts_.find(number);
+    if (found == posts_.end() || found->second.due_order != order) continue;  // put off since
+    Post& post = found->second;
     if (!post.delivered && post.error == 0) {
       deliver(number, post);
     } else {
@@ -82,20 +102,29 @@ uint64_t SimNetwork::next_due_ns() const {
 
 void SimNetwork::deliver(uint64_t number, Post& post) {
   const uint64_t now_ns = clock_.now_ns();
+  auto& held = held_[{post.from, post.to}];
+  if (broken_links_.contains(post.link)) {
+    std::erase(held, number);
+    post.error = ECANCELED;
+    schedule(number, now_ns);
+    return;
+  }
+  if (post.held) {  // for as long as the sender tries
+    std::erase(held, number);
+    post.error = ETIMEDOUT;
+    broken_links_.insert(post.link);
+    schedule(number, now_ns);
+    return;
+  }
   if (is_cut(post.from, post.to)) {
-    // Looked at again until the link is back or the sender gives up; later posts queue behind.
-    if (now_ns - post.posted_ns >= options_.cut_timeout_ns) {
-      post.error = ETIMEDOUT;
-      schedule(number, now_ns);
-    } else {
-      uint64_t& last_ns = last_delivery_ns_[{post.from, post.to}];
-      last_ns = std::max(last_ns, now_ns + options_.latency_ns);
-      schedule(number, now_ns + options_.latency_ns);
-    }
+    post.held = true;
+    held.push_back(number);
+    schedule(number, post.posted_ns + options_.cut_timeout_ns);
     return;
   }
   post.error = carry_out(post);
   post.delivered = true;
+  if (post.error != 0) broken_links_.insert(post.link);
   schedule(number, now_ns + options_.done_delay_ns);
 }
 
@@ -130,7 +159,9 @@ int SimNetwork::carry_out(const Post& post) {
     }
     return 0;
   }
-  std::memcpy(remote, post.local, post.bytes);
+  const void* from =
+      post.on_the_wire.empty() ? post.local : static_cast<const void*>(post.on_the_wire.data());
+  std::memcpy(remote, from, post.bytes);
   if (post.op == Op::write_immediate) target->arrive(post.immediate);
   return 0;
 }

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <queue>
@@ -48,7 +49,7 @@ class SimNetwork {
   /// Nothing passes between the two endpoints (numbers in the order of attach) until heal.
   void cut(uint32_t a, uint32_t b);
   void heal(uint32_t a, uint32_t b);
-  /// The next post from `endpoint` fails as a broken queue would.
+  /// The next post from `endpoint` fails, and with it all behind it to the same peer.
   void break_next_post(uint32_t endpoint);
 
   /// Carries out everything that is due.
@@ -81,8 +82,11 @@ class SimNetwork {
     uint32_t immediate = 0;
     uint64_t context = 0;
     bool delivered = false;
+    bool held = false;       ///< by a cut link
+    uint64_t due_order = 0;  ///< of the one Due that counts
     int error = 0;
     uint64_t posted_ns = 0;
+    std::string on_the_wire{};  ///< the bytes, once the sender's memory is no longer the fabric's
   };
   struct Due {
     uint64_t at_ns;
@@ -101,6 +105,8 @@ class SimNetwork {
   using Pair = std::pair<uint32_t, uint32_t>;
 
   void start(Post post);
+  /// The connection ends: what it has on its way is on the wire, and may still land.
+  void let_go(uint64_t link);
   void schedule(uint64_t post, uint64_t at_ns);
   void deliver(uint64_t number, Post& post);
   void complete(const Post& post);
@@ -118,7 +124,9 @@ class SimNetwork {
   std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;
   std::map<Pair, uint64_t> last_delivery_ns_;  ///< from, to: order stays
   std::set<Pair> cuts_;
-  std::set<uint32_t> broken_;
+  std::map<Pair, std::deque<uint64_t>> held_;  ///< posts that wait for a cut link, in order
+  std::set<uint32_t> breaking_;                ///< endpoints whose next post breaks its queue
+  std::set<uint64_t> broken_links_;            ///< nothing behind the first failure is carried out
   uint64_t next_number_ = 1;
   uint64_t next_link_ = 1;
   uint64_t order_ = 0;

@@ -135,9 +135,10 @@ void Scene::take_answers(uint32_t number) {
 void Scene::reply(uint32_t number, const InboundCall& call, const std::byte* payload) {
   Head head{};
   std::memcpy(&head, payload, sizeof(head));
-  std::vector<std::byte> body(head.answer_bytes);
+  std::vector<std::byte> body((head.answer_bytes + 7) / 8 * 8);  // bodies are read in words
   fill(body.data(), ~head.number, head.answer_bytes);
-  node(number).reply(call, std::as_bytes(std::span(&head, 1)), body);
+  node(number).reply(call, std::as_bytes(std::span(&head, 1)),
+                     std::span(body).first(head.answer_bytes));
 }
 
 void Scene::serve(uint32_t number) {
