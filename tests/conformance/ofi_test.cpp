@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is libfabric's alone: addresses with an identity, and start-up errors that help.
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
+#include <cstring>
 
 #include <catch2/catch.hpp>
 
+#include "base/random.hpp"
 #include "copyrpc/fabric/fabric.hpp"
 #include "copyrpc/fabric/ofi/address.hpp"
 #include "copyrpc/fabric/ofi/ofi_fabric.hpp"
@@ -58,6 +65,72 @@ TEST_CASE("whoever has taken over the network address of a peer is not that peer
   REQUIRE(taken == 1);
   CHECK(completions[0].kind == Completion::Kind::peer_lost);
   CHECK(completions[0].peer == 5);
+}
+
+/// A stranger's connection to that endpoint, which takes whatever comes.
+class Stranger {
+ public:
+  explicit Stranger(const Fabric& victim) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
+    const auto address = decode_address(victim.address());
+    REQUIRE(address);
+    REQUIRE(connect(fd_, reinterpret_cast<const sockaddr*>(address->raw.data()),
+                    sizeof(sockaddr_in)) == 0);
+  }
+  ~Stranger() { close(fd_); }
+  Stranger(const Stranger&) = delete;
+  Stranger& operator=(const Stranger&) = delete;
+
+  void say(const std::string& bytes) { (void)send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL); }
+  /// What has been said to us; "closed" when the other side has hung up in silence.
+  [[nodiscard]] std::string hear() {
+    std::array<char, 512> bytes{};
+    const ssize_t got = recv(fd_, bytes.data(), bytes.size(), MSG_DONTWAIT);
+    if (got > 0) return {bytes.data(), static_cast<size_t>(got)};
+    return got == 0 || errno != EAGAIN ? "closed" : "";
+  }
+
+ private:
+  int fd_;
+};
+
+/// libfabric's message that asks for a connection, with `data`.
+std::string connect_message(const std::string& data) {
+  constexpr char kVersion = 3;
+  std::string message(32, '\0');
+  message[0] = kVersion;
+  message[3] = static_cast<char>(data.size());  // big endian, at 2
+  message[24] = 1;                              // of our byte order
+  return message + data;
+}
+
+TEST_CASE("strangers are turned away: noise, and those who do not know whom they call") {
+  auto made = make_ofi_fabric(tcp_options());
+  REQUIRE(made);
+  Fabric& victim = **made;
+  const auto progress = [&] {
+    Completion completions[4];
+    for (uint32_t polls = 0; polls < 2000; ++polls) CHECK(victim.poll(completions) == 0);
+  };
+  copykv::Random random(1);
+  for (uint32_t round = 0; round < 50; ++round) {
+    Stranger stranger(victim);
+    std::string noise(random.below(400), '\0');
+    for (char& one : noise) one = static_cast<char>(random.next());
+    stranger.say(round % 2 == 0 ? noise : connect_message(noise.substr(0, 100)));
+    if (round % 3 == 0) progress();
+  }
+  progress();
+  const std::string hello = {'c', 'o', 'p', 'y', 'r', 'p', 'c', 1};
+  Stranger stranger(victim);
+  stranger.say(connect_message(hello + std::string(40, 'x')));
+  progress();
+  const std::string answer = stranger.hear();
+  REQUIRE_FALSE(answer.empty());
+  CHECK((answer == "closed" || answer[1] == 6));  // libfabric's refusal
+  const auto mine = decode_address(victim.address());
+  REQUIRE(mine);
+  CHECK(answer.find(std::string(mine->identity.data(), mine->identity.size())) ==
+        std::string::npos);
 }
 
 TEST_CASE("an endpoint of another kind is refused with the remedy") {
