@@ -23,6 +23,9 @@ namespace copykv::bench {
 /// Errors for stderr, also with --quiet: why the exit code is not 0.
 void explain_exit(const Report& report);
 
+/// Adds the list that a preset sweeps: rtt-analysis its clients, unless they are given.
+void add_preset_lists(std::vector<std::string>& arguments);
+
 /// The command lines of a sweep: every flag of a number that was given a list of numbers is taken
 /// apart, the last one fastest. One command line when there is no list.
 [[nodiscard]] std::vector<std::vector<std::string>> expand_sweep(

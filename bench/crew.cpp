@@ -23,17 +23,15 @@ namespace {
 constexpr useconds_t kLookEveryUs = 2'000;
 constexpr uint64_t kAnswersWithinNs = 10 * kNanosPerSecond;
 
-// Everyone must have made its histograms before the start.
-constexpr uint64_t lead_ns(uint64_t clients) noexcept {
-  return (20 + 3 * clients) * kNanosPerMilli;
-}
-
-Window make_window(uint64_t now_ns, uint64_t clients, uint64_t duration_ns) noexcept {
-  const uint64_t start_ns = now_ns + lead_ns(clients);
+Window make_window(uint64_t start_ns, uint64_t duration_ns) noexcept {
   const uint64_t end_ns = start_ns + duration_ns;
   // An overloaded service may take as long again for what was due within the run.
   const uint64_t send_until_ns = end_ns + std::max(duration_ns, kNanosPerSecond);
   return {start_ns, end_ns, send_until_ns, send_until_ns + kAnswersWithinNs};
+}
+
+std::string no_trouble() {
+  return {};
 }
 
 }  // namespace
@@ -45,7 +43,7 @@ Outcome<std::unique_ptr<Crew>> Crew::start(const CrewPlan& plan) {
     if (const auto started = crew->start_member(client); !started) return Failure{started.error};
   }
   Progress silent;
-  const auto failures = crew->command(Command::attach, silent);
+  const auto failures = crew->command(Command::attach, silent, no_trouble);
   if (!failures.empty()) return Failure{failures.front()};
   return crew;
 }
@@ -112,24 +110,27 @@ Crew::~Crew() {
   if (control_ != nullptr) ::munmap(control_, shared_bytes_);
 }
 
-std::vector<std::string> Crew::command(Command what, Progress& progress) {
+std::vector<std::string> Crew::command(Command what, Progress& progress, const Trouble& trouble) {
   const uint32_t number = control_->sequence + 1;
   control_->command = what;
   publish(control_->sequence, number);
   wake_futex(control_->sequence);
   std::vector<std::string> deaths;
+  std::string troubled;
   for (;;) {
     bool all_done = true;
     for (size_t i = 0; i < members_.size(); ++i) {
       all_done = all_done && (members_[i].dead || observe(cells_[i].done) >= number);
     }
     if (all_done) break;
-    if (interrupted()) poke(control_->stop, uint32_t{1});
+    if (troubled.empty()) troubled = trouble();
+    if (interrupted() || !troubled.empty()) poke(control_->stop, uint32_t{1});
     for (std::string& line : reap_dead()) deaths.push_back(std::move(line));
     progress.tick(cells());
     ::usleep(kLookEveryUs);
   }
   std::vector<std::string> failures;  // causes before consequences
+  if (!troubled.empty()) failures.push_back(std::move(troubled));
   for (size_t i = 0; i < members_.size(); ++i) {
     if (cells_[i].error[0] == '\0') continue;
     failures.push_back(fmt::format("client {}: {}", i, cells_[i].error));
@@ -154,16 +155,17 @@ std::vector<std::string> Crew::reap_dead() {
   return lines;
 }
 
-Outcome<void> Crew::preload(Progress& progress) {
-  const auto failures = command(Command::preload, progress);
+Outcome<void> Crew::preload(Progress& progress, const Trouble& trouble) {
+  const auto failures = command(Command::preload, progress, trouble);
   if (failures.empty()) return {};
   return Failure{fmt::format("loading the keys failed: {}", failures.front())};
 }
 
-Crew::Run Crew::run(uint64_t duration_ns, Progress& progress) {
+Crew::Run Crew::run(uint64_t start_ns, uint64_t duration_ns, Progress& progress,
+                    const Trouble& trouble) {
   Run run;
-  control_->window = make_window(plan_.clock.now_ns(), members_.size(), duration_ns);
-  run.failures = command(Command::run, progress);
+  control_->window = make_window(start_ns, duration_ns);
+  run.failures = command(Command::run, progress, trouble);
   for (uint32_t client = 0; client < members_.size(); ++client) {
     if (members_[client].dead) continue;
     const Outcome<Measurement> measured = read_result(client);

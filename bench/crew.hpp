@@ -25,6 +25,7 @@
 #include "bench/live.hpp"
 #include "bench/measure.hpp"
 #include "bench/options.hpp"
+#include "bench/team.hpp"
 #include "bench/tick_clock.hpp"
 #include "bench/worker.hpp"
 
@@ -69,15 +70,21 @@ class Crew {
   ~Crew();
 
   /// Each client puts its part of the keys.
-  [[nodiscard]] Outcome<void> preload(Progress& progress);
+  [[nodiscard]] Outcome<void> preload(Progress& progress, const Trouble& trouble);
 
   struct Run {
     Measurement measured{};
     std::vector<std::string> failures{};
     bool may_go_on = true;  ///< false: clients have died or lost the daemon
   };
-  /// Ends early when the program is interrupted.
-  [[nodiscard]] Run run(uint64_t duration_ns, Progress& progress);
+  /// Starts when the clock says `start_ns`. Ends early when the program is interrupted, and at the
+  /// first `trouble`, which is then among the failures.
+  [[nodiscard]] Run run(uint64_t start_ns, uint64_t duration_ns, Progress& progress,
+                        const Trouble& trouble);
+  /// How long from the word to the start: everyone must have made its histograms.
+  [[nodiscard]] static uint64_t lead_ns(uint64_t clients) noexcept {
+    return (20 + 3 * clients) * kNanosPerMilli;
+  }
 
  private:
   struct Member {
@@ -91,7 +98,8 @@ class Crew {
   [[nodiscard]] Outcome<void> share_memory();
   [[nodiscard]] Outcome<void> start_member(uint32_t client);
   /// Gives a command and waits until all who live have obeyed. The lines of those who failed.
-  [[nodiscard]] std::vector<std::string> command(Command what, Progress& progress);
+  [[nodiscard]] std::vector<std::string> command(Command what, Progress& progress,
+                                                 const Trouble& trouble);
   [[nodiscard]] std::vector<std::string> reap_dead();
   [[nodiscard]] Outcome<Measurement> read_result(uint32_t client);
   [[nodiscard]] std::span<CrewCell> cells() noexcept { return {cells_, members_.size()}; }

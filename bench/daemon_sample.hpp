@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the daemon threads did during a run, from their counters in the rank page
-// (shm/rank_page.hpp): the difference of two readings. `max` of a phase covers the daemon's whole
-// life, since a maximum has no difference.
+// (shm/rank_page.hpp): the difference of two readings. `max` of a phase and of the round trip
+// covers the daemon's whole life, since a maximum has no difference.
 #pragma once
 
 #include <array>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/histogram.hpp"
+#include "bench/codec.hpp"
 #include "shm/rank_page.hpp"
 
 namespace copykv::bench {
@@ -20,8 +21,14 @@ struct DaemonSample {
   uint64_t busy_turns = 0;
   uint64_t requests = 0;
   uint64_t remote_calls = 0;
+  uint64_t remote_answers = 0;
+  uint64_t inbound_requests = 0;
+  uint64_t messages_sent = 0;
+  uint64_t batches_sent = 0;
+  uint64_t ring_full = 0;
   uint64_t ground_queue_sum = 0;
   uint64_t sampled_turns = 0;
+  Histogram rtt{};                              ///< of every 16th remote call
   std::array<Histogram, kPhaseCount> phases{};  ///< of the sampled turns
 
   [[nodiscard]] double per_turn(uint64_t count) const noexcept {
@@ -39,5 +46,20 @@ struct DaemonSample {
 
 /// `later` minus `earlier`, which are of the same daemon.
 [[nodiscard]] DaemonSample difference(const DaemonSample& later, const DaemonSample& earlier);
+
+void encode(Encoder& out, const DaemonSample& sample);
+[[nodiscard]] DaemonSample decode_daemon(Decoder& in);
+
+/// What went between the ranks, of all daemons together.
+struct Traffic {
+  Histogram rtt{};  ///< from call to answer
+  uint64_t messages = 0;
+  uint64_t batches = 0;
+
+  [[nodiscard]] double messages_per_batch() const noexcept {
+    return batches > 0 ? static_cast<double>(messages) / static_cast<double>(batches) : 0;
+  }
+};
+[[nodiscard]] Traffic traffic_of(const std::vector<DaemonSample>& daemons);
 
 }  // namespace copykv::bench

@@ -79,6 +79,15 @@ Zipfian::Zipfian(uint64_t n, double theta) noexcept
   }
 }
 
+KeyDraw::KeyDraw(const Distribution& distribution, uint64_t n) noexcept
+    : kind_(distribution.kind),
+      n_(n),
+      hot_set_(std::clamp<uint64_t>(
+          static_cast<uint64_t>(static_cast<double>(n) * distribution.hot_set), 1, n)),
+      hot_operations_(distribution.hot_operations),
+      zipfian_(n, distribution.theta),
+      scatter_(n) {}
+
 Scatter::Scatter(uint64_t n) noexcept : n_(n) {
   // Near the golden section, so that successive ranks spread evenly.
   stride_ = static_cast<uint64_t>(static_cast<double>(n) * 0.6180339887498949) | 1;

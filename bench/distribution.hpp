@@ -67,4 +67,32 @@ class Scatter {
   uint64_t stride_;
 };
 
+/// Draws keys 0..n-1 by a distribution other than `latest`.
+class KeyDraw {
+ public:
+  KeyDraw(const Distribution& distribution, uint64_t n) noexcept;
+
+  [[nodiscard]] uint64_t operator()(Random& random) const noexcept {
+    switch (kind_) {
+      case Distribution::Kind::uniform:
+      case Distribution::Kind::latest:
+        return random.below(n_);
+      case Distribution::Kind::zipfian:
+        return scatter_(zipfian_.draw(random));
+      case Distribution::Kind::hotspot:
+        break;
+    }
+    const bool hot = hot_set_ == n_ || random.chance(hot_operations_);
+    return scatter_(hot ? random.below(hot_set_) : hot_set_ + random.below(n_ - hot_set_));
+  }
+
+ private:
+  Distribution::Kind kind_;
+  uint64_t n_;
+  uint64_t hot_set_;  ///< number of hot keys
+  double hot_operations_;
+  Zipfian zipfian_;
+  Scatter scatter_;
+};
+
 }  // namespace copykv::bench

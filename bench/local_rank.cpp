@@ -26,23 +26,7 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kReadyWithinNs = 60 * kNanosPerSecond;
 constexpr uint64_t kEndsWithinNs = 10 * kNanosPerSecond;
-constexpr const char* kLogName = "copykvd.log";
-
-std::string describe_exit(int status) {
-  if (WIFSIGNALED(status)) return fmt::format("was killed by signal {}", WTERMSIG(status));
-  return fmt::format("ended with code {}", WEXITSTATUS(status));
-}
-
-Outcome<std::string> make_private_dir() {
-  const char* const xdg = std::getenv("XDG_RUNTIME_DIR");
-  std::error_code error;
-  const bool xdg_usable = xdg != nullptr && ::access(xdg, W_OK | X_OK) == 0;
-  std::string path = fmt::format("{}/benchkv-XXXXXX", xdg_usable ? xdg : "/tmp");
-  if (::mkdtemp(path.data()) == nullptr) {
-    return Failure{fmt::format("cannot make {}: {}", path, std::strerror(errno))};
-  }
-  return path;
-}
+constexpr int kLookEveryMs = 50;
 
 // In the child: nothing but what is safe after fork.
 [[noreturn]] void become_daemon(const std::vector<char*>& arguments, const char* runtime_dir,
@@ -60,6 +44,30 @@ Outcome<std::string> make_private_dir() {
 
 }  // namespace
 
+std::string describe_exit(int wait_status) {
+  if (WIFSIGNALED(wait_status)) {
+    return fmt::format("was killed by signal {}", WTERMSIG(wait_status));
+  }
+  return fmt::format("ended with code {}", WEXITSTATUS(wait_status));
+}
+
+Outcome<PrivateDir> PrivateDir::make() {
+  const char* const xdg = std::getenv("XDG_RUNTIME_DIR");
+  const bool xdg_usable = xdg != nullptr && ::access(xdg, W_OK | X_OK) == 0;
+  PrivateDir dir;
+  std::string path = fmt::format("{}/benchkv-XXXXXX", xdg_usable ? xdg : "/tmp");
+  if (::mkdtemp(path.data()) == nullptr) {
+    return Failure{fmt::format("cannot make {}: {}", path, std::strerror(errno))};
+  }
+  dir.path_ = std::move(path);
+  return dir;
+}
+
+PrivateDir::~PrivateDir() {
+  std::error_code error;
+  if (!path_.empty()) fs::remove_all(path_, error);
+}
+
 Outcome<std::string> find_daemon() {
   if (const char* const named = std::getenv("COPYKV_DAEMON")) {
     if (::access(named, X_OK) == 0) return std::string(named);
@@ -76,20 +84,27 @@ Outcome<std::string> find_daemon() {
       here.string(), here.parent_path().string())};
 }
 
-Outcome<LocalRank> LocalRank::start(const RankSpec& spec) {
+Outcome<LocalRank> LocalRank::start(const RankSpec& spec, const Trouble& trouble) {
   const Outcome<std::string> program = find_daemon();
   if (!program) return Failure{program.error};
-  Outcome<std::string> dir = make_private_dir();
-  if (!dir) return Failure{dir.error};
   LocalRank rank;
-  rank.runtime_dir_ = *dir;
+  rank.runtime_dir_ = spec.runtime_dir;
+  if (spec.runtime_dir.empty()) {
+    Outcome<PrivateDir> dir = PrivateDir::make();
+    if (!dir) return Failure{dir.error};
+    rank.private_dir_ = std::move(*dir);
+    rank.runtime_dir_ = rank.private_dir_.path();
+  }
+  rank.log_path_ = fmt::format("{}/{}-rank{}.log", rank.runtime_dir_, spec.job, spec.rank);
   if (const auto spawned = rank.spawn(*program, spec); !spawned) return Failure{spawned.error};
-  if (const auto ready = rank.await_ready(); !ready) return Failure{ready.error};
+  if (const auto ready = rank.await_ready(trouble); !ready) return Failure{ready.error};
   return rank;
 }
 
 LocalRank& LocalRank::operator=(LocalRank&& other) noexcept {
+  private_dir_ = std::move(other.private_dir_);
   runtime_dir_ = std::exchange(other.runtime_dir_, {});
+  log_path_ = std::exchange(other.log_path_, {});
   pid_ = std::exchange(other.pid_, -1);
   daemon_stdout_ = std::move(other.daemon_stdout_);
   return *this;
@@ -97,8 +112,6 @@ LocalRank& LocalRank::operator=(LocalRank&& other) noexcept {
 
 LocalRank::~LocalRank() {
   if (pid_ > 0) (void)stop();
-  std::error_code error;
-  if (!runtime_dir_.empty()) fs::remove_all(runtime_dir_, error);
 }
 
 Outcome<void> LocalRank::spawn(const std::string& program, const RankSpec& spec) {
@@ -108,17 +121,22 @@ Outcome<void> LocalRank::spawn(const std::string& program, const RankSpec& spec)
   }
   daemon_stdout_ = Fd(ends[0]);
   const Fd out(ends[1]);
-  const std::string log_path = fmt::format("{}/{}", runtime_dir_, kLogName);
-  const Fd log(::open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-  if (!log) return Failure{fmt::format("cannot write {}: {}", log_path, std::strerror(errno))};
+  const Fd log(::open(log_path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!log) return Failure{fmt::format("cannot write {}: {}", log_path_, std::strerror(errno))};
 
   std::vector<std::string> words = {program,
                                     "--job",
-                                    kJob,
+                                    spec.job,
                                     "--rank",
-                                    "0",
+                                    std::to_string(spec.rank),
                                     "--ranks",
-                                    "1",
+                                    std::to_string(spec.ranks),
+                                    "--rendezvous",
+                                    spec.rendezvous,
+                                    "--transport",
+                                    spec.transport,
+                                    "--flush",
+                                    spec.flush,
                                     "--daemon-threads",
                                     std::to_string(spec.daemon_threads),
                                     "--memory",
@@ -135,7 +153,7 @@ Outcome<void> LocalRank::spawn(const std::string& program, const RankSpec& spec)
   return {};
 }
 
-Outcome<void> LocalRank::await_ready() {
+Outcome<void> LocalRank::await_ready(const Trouble& trouble) {
   const SystemClock clock;
   const uint64_t deadline_ns = clock.now_ns() + kReadyWithinNs;
   std::string text;
@@ -146,8 +164,10 @@ Outcome<void> LocalRank::await_ready() {
       return Failure{fmt::format("copykvd was not ready after {} s: {}",
                                  kReadyWithinNs / kNanosPerSecond, last_words())};
     }
-    const auto left_ms = static_cast<int>((deadline_ns - now_ns) / kNanosPerMilli + 1);
-    if (::poll(&readable, 1, left_ms) <= 0) continue;
+    if (::poll(&readable, 1, kLookEveryMs) <= 0) {
+      if (std::string line = trouble(); !line.empty()) return Failure{std::move(line)};
+      continue;
+    }
     char bytes[512];
     const ssize_t got = ::read(daemon_stdout_.get(), bytes, sizeof(bytes));
     if (got <= 0) {
@@ -186,7 +206,7 @@ Outcome<void> LocalRank::stop() {
 
 std::string LocalRank::last_words() const {
   constexpr size_t kLinesShown = 5;
-  std::ifstream log(fmt::format("{}/{}", runtime_dir_, kLogName));
+  std::ifstream log(log_path_);
   std::vector<std::string> lines;
   for (std::string line; std::getline(log, line);) lines.push_back(line);
   if (lines.empty()) return "it said nothing on stderr";

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <string_view>
 #include <vector>
 
@@ -14,16 +13,6 @@ namespace copykv::bench {
 namespace {
 
 constexpr std::array<std::string_view, 4> kNotYet = {"report", "reproduce", "model", "plan"};
-
-// A launcher started several of us (mpirun, srun): each alone would measure a rank of its own, and
-// the sum would look like a job.
-bool launched_as_one_of_many() {
-  for (const char* const name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}) {
-    const char* const size = std::getenv(name);
-    if (size != nullptr && std::atoi(size) > 1) return true;
-  }
-  return false;
-}
 
 int usage_error(std::string_view line) {
   fmt::print(stderr, "benchkv: {}\n", line);
@@ -38,11 +27,6 @@ int dispatch(int argc, const char* const* argv) {
   if (command == "compare") return compare_command(rest_count, rest.data());
   if (std::find(kNotYet.begin(), kNotYet.end(), command) != kNotYet.end()) {
     return usage_error(fmt::format("{} is not available yet", command));
-  }
-  if (launched_as_one_of_many()) {
-    return usage_error(
-        "a launcher started several ranks, and keys of other ranks cannot be "
-        "reached yet; start one benchkv");
   }
   if (command == "sweep") return sweep_command(rest_count, rest.data());
   if (command.empty() || command == "run") return run_command(rest_count, rest.data());

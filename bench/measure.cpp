@@ -3,76 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <numeric>
 
 #include "base/clock.hpp"
+#include "bench/codec.hpp"
 
 namespace copykv::bench {
-namespace {
-
-class Encoder {
- public:
-  void number(uint64_t value) {
-    char bytes[sizeof(value)];
-    std::memcpy(bytes, &value, sizeof(value));
-    text.append(bytes, sizeof(bytes));
-  }
-  void string(std::string_view value) {
-    number(value.size());
-    text.append(value);
-  }
-  void histogram(const Histogram& from) {
-    uint64_t buckets = 0;
-    from.for_each_bucket([&](uint64_t, uint64_t) { ++buckets; });
-    number(buckets);
-    from.for_each_bucket([&](uint64_t upper_ns, uint64_t times) {
-      number(upper_ns);
-      number(times);
-    });
-    number(from.sum_ns());
-    number(from.max_ns());
-  }
-  std::string text;
-};
-
-// After a short read every further number is 0 and `cut` stays true.
-class Decoder {
- public:
-  explicit Decoder(std::string_view bytes) : rest_(bytes) {}
-  uint64_t number() {
-    uint64_t value = 0;
-    cut = cut || rest_.size() < sizeof(value);
-    if (cut) return 0;
-    std::memcpy(&value, rest_.data(), sizeof(value));
-    rest_.remove_prefix(sizeof(value));
-    return value;
-  }
-  std::string string() {
-    const uint64_t bytes = number();
-    cut = cut || rest_.size() < bytes;
-    if (cut) return {};
-    std::string value(rest_.substr(0, bytes));
-    rest_.remove_prefix(bytes);
-    return value;
-  }
-  void histogram(Histogram& into) {
-    const uint64_t buckets = number();
-    for (uint64_t i = 0; i < buckets && !cut; ++i) {
-      const uint64_t upper_ns = number();
-      into.add_bucket(upper_ns, number());
-    }
-    const uint64_t sum_ns = number();
-    into.add_totals(sum_ns, number());
-  }
-  bool cut = false;
-
- private:
-  std::string_view rest_;
-};
-
-}  // namespace
-
 Histogram Latencies::all() const {
   Histogram sum;
   for (const Histogram& part : series) sum += part;
@@ -108,6 +44,12 @@ double Measurement::ops_per_second() const noexcept {
 
 uint64_t Measurement::errors_total() const noexcept {
   return std::accumulate(errors.begin(), errors.end(), uint64_t{0});
+}
+
+void Measurement::count_from_start() noexcept {
+  if (end_ns < start_ns) return;  // nobody reported
+  end_ns -= start_ns;
+  start_ns = 0;
 }
 
 double Measurement::slowest_client_share() const noexcept {

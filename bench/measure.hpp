@@ -24,6 +24,10 @@ inline constexpr size_t kSeriesCount = 4;
 inline constexpr std::array<std::string_view, kSeriesCount> kSeriesNames = {
     "get_local", "get_remote", "put_local", "put_remote"};
 
+[[nodiscard]] constexpr Series series_of(bool is_put, bool is_remote) noexcept {
+  return static_cast<Series>((is_put ? 2 : 0) + (is_remote ? 1 : 0));
+}
+
 /// One histogram per series.
 struct Latencies {
   std::array<Histogram, kSeriesCount> series{};
@@ -39,7 +43,7 @@ struct Latencies {
 };
 
 struct WrongValue {
-  uint32_t client = 0;
+  uint32_t client = 0;  ///< of all ranks' clients
   std::string key{};
   uint64_t value_bytes = 0;
   std::string value_start{};  ///< the first bytes, at most kWrongBytesShown
@@ -80,6 +84,8 @@ struct Measurement {
 
   /// Adds another client (or rank) of the same run.
   Measurement& operator+=(const Measurement& other);
+  /// Lets time begin at the start: clocks of several machines have nothing else in common.
+  void count_from_start() noexcept;
 };
 
 /// For the way from a client process to the one that reports. decode fails on a cut text only,

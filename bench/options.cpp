@@ -8,7 +8,9 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/launcher.hpp"
 #include "base/units.hpp"
+#include "bench/key_map.hpp"
 #include "bench/keys.hpp"
 #include "bench/worker.hpp"
 #include "shm/slot.hpp"
@@ -17,6 +19,9 @@ namespace copykv::bench {
 namespace {
 
 constexpr uint32_t kClientsMax = 1024;
+constexpr uint32_t kRanksMax = 1024;
+constexpr uint64_t kWritersMax = uint64_t{1}
+                                 << 16;  ///< a value's stamp names its writer in 16 bits
 constexpr uint64_t kDurationNsMax = 24 * 3600 * kNanosPerSecond;
 
 template <class T>
@@ -29,24 +34,30 @@ Settings::Check parses_as() {
 }
 
 void register_crew(Settings& settings, RunOptions& o) {
-  settings.add("ranks", o.ranks, "ranks to start on this machine");
-  settings.add("daemon-threads", o.daemon_threads, "daemon threads of the rank", {1, 64});
-  settings.add("client-threads", o.client_threads, "clients of the rank", {1, kClientsMax});
+  settings.add("ranks", o.ranks, "ranks to start on this machine [under a launcher: its]",
+               {1, kRanksMax});
+  settings.add("daemon-threads", o.daemon_threads, "daemon threads of each rank", {1, 64});
+  settings.add("client-threads", o.client_threads, "clients of each rank", {1, kClientsMax});
   settings.add("client-processes", o.client_processes, "clients are processes, not threads");
   settings.add("queue-depth", o.queue_depth, "operations that a client keeps in flight",
                {1, kQueueDepthMax});
   settings.add("attach", o.attach, "use a daemon that runs already");
-  settings.add("runtime-dir", o.runtime_dir, "with --attach: where its sockets are");
+  settings.add("runtime-dir", o.runtime_dir,
+               "where the sockets are: with --attach or --rendezvous");
   settings.add("job", o.job, "with --attach: its job");
-  settings.add("rank", o.rank, "with --attach: its rank");
+  settings.add("rank", o.rank, "with --attach: its rank; with --rendezvous: this one of --ranks");
+  settings.add("rendezvous", o.rendezvous,
+               "one benchkv per rank, started by hand or by a launcher: how their daemons meet, "
+               "tcp://host:port, file:///dir or pmix [pmix under a launcher]");
   settings.add_choice<std::string>(
       "backend", o.backend,
       "null: no service at all, which shows what the load generator itself can do",
       {{"copykv", "copykv"}, {"null", "null"}});
   settings.add_bytes("memory", o.memory_bytes,
-                     "memory limit of the daemon; 0: from the number and size of the items");
-  settings.add("transport", o.transport, "auto|sim|ofi-tcp|ofi-shm|rc|dc, between ranks");
-  settings.add("flush", o.flush, "loop|call|clocked|hold:US, between ranks");
+                     "memory limit of each rank; 0: from the number and size of the items");
+  settings.add("transport", o.transport,
+               "auto|sim|ofi-tcp|ofi-shm|ofi:<provider>|rc|dc, between ranks");
+  settings.add("flush", o.flush, "loop|call|clocked[:K]|hold:US, between ranks");
   settings.add_choice<Wait>(
       "wait", o.wait, "how clients and daemon threads wait",
       {{"spin", Wait::spin}, {"adaptive", Wait::adaptive}, {"park", Wait::park}});
@@ -56,7 +67,7 @@ void register_load(Settings& settings, RunOptions& o) {
   settings.add("preset", o.preset,
                "defaults of a known load: ycsb-a, -b, -c, -d, -f, rtt-analysis (flag or "
                "environment only)");
-  settings.add("key-range", o.key_range, "number of keys of the rank", {1, kKeyRangeMax});
+  settings.add("key-range", o.key_range, "number of keys of each rank", {1, kKeyRangeMax});
   settings.add("key-bytes", o.key_bytes, "length of a key", {1, kKeyBytesMax});
   settings.add("value-bytes", o.value_bytes, "64, 16-4096 or 64:8,1024:2 (lengths with weights)",
                parses_as<ValueSizes>());
@@ -70,7 +81,8 @@ void register_load(Settings& settings, RunOptions& o) {
                                {{"closed", Arrival::closed},
                                 {"constant", Arrival::constant},
                                 {"poisson", Arrival::poisson}});
-  settings.add("rate", o.rate, "open loop: operations per second of all clients", {0.0, 1e10});
+  settings.add("rate", o.rate, "open loop: operations per second of all clients of all ranks",
+               {0.0, 1e10});
   settings.add_duration("duration", o.duration_ns, "length of a run", kNanosPerSecond,
                         {kNanosPerMilli, kDurationNsMax});
   settings.add_duration("warmup", o.warmup_ns, "load before the first run", kNanosPerSecond,
@@ -113,29 +125,56 @@ int usage_error(std::string_view line) {
 
 // Other ranks, and what reaches them.
 Outcome<void> check_ranks(const RunOptions& o) {
-  if (o.ranks != 1) {
-    return Failure{fmt::format(
-        "--ranks {}: keys of other ranks cannot be reached yet; run with --ranks 1", o.ranks)};
-  }
   if (o.transport == "sim") return Failure{"--transport sim is not available yet"};
-  if (o.transport != "auto") {
+  if (o.flush != "loop" && o.flush != "call" && o.flush != "clocked" &&
+      !o.flush.starts_with("hold:") && !o.flush.starts_with("clocked:")) {
+    return Failure{fmt::format("--flush '{}' is none of loop|call|clocked|hold:US", o.flush)};
+  }
+  if (o.ranks == 1) {
+    if (o.transport == "auto") return {};
     return Failure{
         fmt::format("--transport {}: one rank has no network; leave it at auto", o.transport)};
   }
-  if (o.flush != "loop" && o.flush != "call" && o.flush != "clocked" &&
-      !o.flush.starts_with("hold:")) {
-    return Failure{fmt::format("--flush '{}' is none of loop|call|clocked|hold:US", o.flush)};
+  if (o.backend != "copykv") {
+    return Failure{fmt::format("--backend {}: has no ranks; leave --ranks out", o.backend)};
   }
+  if (o.attach) {
+    return Failure{
+        "--attach: the ranks run already, and this is the load of one; leave --ranks out"};
+  }
+  if (o.rank >= o.ranks) {
+    return Failure{fmt::format("--rank {} with --ranks {}: ranks are numbered from 0 to {}", o.rank,
+                               o.ranks, o.ranks - 1)};
+  }
+  if (uint64_t{o.ranks} * o.client_threads > kWritersMax) {
+    return Failure{fmt::format("--ranks {} with --client-threads {}: at most {} clients together",
+                               o.ranks, o.client_threads, format_count(kWritersMax))};
+  }
+  if (o.ranks * o.key_range > kKeysOfRanksMax) {
+    return Failure{fmt::format("--key-range {}: {} ranks can have {} keys each at most",
+                               o.key_range, o.ranks, format_count(kKeysOfRanksMax / o.ranks))};
+  }
+  return {};
+}
+
+Outcome<void> check_local_ratio(RunOptions& o) {
+  o.workload.local_ratio = Workload::kByKey;
   if (o.local_ratio == "by-key") return {};
   const Outcome<double> ratio = parse_number(o.local_ratio);
   if (!ratio || *ratio < 0 || *ratio > 1) {
     return Failure{
         fmt::format("--local-ratio '{}': write by-key or a number from 0 to 1", o.local_ratio)};
   }
-  if (*ratio < 1) {
+  if (*ratio < 1 && o.ranks == 1 && !o.attach) {
     return Failure{
         fmt::format("--local-ratio {}: with one rank every key is local", o.local_ratio)};
   }
+  if (o.distribution == "latest") {
+    return Failure{
+        "--local-ratio has no meaning with --distribution latest, where the last write "
+        "decides; leave it at by-key"};
+  }
+  o.workload.local_ratio = *ratio;
   return {};
 }
 
@@ -157,12 +196,13 @@ Outcome<void> check_load(const RunOptions& o) {
 }
 
 Outcome<void> check_attach(const RunOptions& o) {
-  if (o.attach) return {};
+  if (o.attach || o.launched) return {};
   for (const Settings::Effective& setting : o.effective) {
     if (setting.source == "flag" &&
         (setting.key == "job" || setting.key == "rank" || setting.key == "runtime_dir")) {
       return Failure{
-          "--job, --rank and --runtime-dir name a daemon that runs already: add --attach"};
+          "--job, --rank and --runtime-dir name a daemon that runs already: add --attach (or "
+          "--rendezvous, when this is to be one of several ranks)"};
     }
   }
   return {};
@@ -170,15 +210,45 @@ Outcome<void> check_attach(const RunOptions& o) {
 
 }  // namespace
 
+Outcome<void> find_place(const Settings& settings, RunOptions& o) {
+  auto launch = find_launch();
+  if (!launch) return Failure{launch.error};
+  const uint32_t launched = *launch ? (*launch)->ranks.value_or(1) : 1;
+  if (launched == 1) {  // on its own, or started by hand as one of several
+    o.launched = !o.rendezvous.empty();
+    if (!o.launched || (settings.is_set("rank") && o.ranks > 1)) return {};
+    return Failure{"--rendezvous: say which of how many ranks this is, with --rank and --ranks"};
+  }
+  const Launch& found = **launch;
+  if (o.attach) return Failure{"--attach: start one benchkv, not one per rank"};
+  if ((settings.is_set("ranks") && o.ranks != launched) ||
+      (settings.is_set("rank") && o.rank != found.rank)) {
+    return Failure{fmt::format(
+        "--rank {} --ranks {}: {} started this process as rank {} of {}; leave the flags out",
+        o.rank, o.ranks, found.launcher, found.rank, launched)};
+  }
+  o.launched = true;
+  o.rank = found.rank;
+  o.ranks = launched;
+  if (o.rendezvous.empty()) o.rendezvous = "pmix";
+  return {};
+}
+
 Outcome<void> complete(RunOptions& o) {
-  for (const Outcome<void>& checked : {check_ranks(o), check_load(o), check_attach(o)}) {
+  for (const Outcome<void>& checked :
+       {check_ranks(o), check_local_ratio(o), check_load(o), check_attach(o)}) {
     if (!checked) return Failure{checked.error};
   }
   const Outcome<ValueSizes> sizes = ValueSizes::parse(o.value_bytes);
   if (!sizes) return Failure{sizes.error};
   const Outcome<Distribution> distribution = Distribution::parse(o.distribution);
   if (!distribution) return Failure{distribution.error};
-  o.workload = {o.key_range, o.key_bytes, *sizes, *distribution, o.read_ratio, o.modify};
+  o.workload.key_range = o.key_range;
+  o.workload.key_bytes = o.key_bytes;
+  o.workload.sizes = *sizes;
+  o.workload.distribution = *distribution;
+  o.workload.read_ratio = o.read_ratio;
+  o.workload.modify = o.modify;
   o.slos.clear();
   for (const std::string& text : o.slo_texts) {
     Outcome<Slo> slo = Slo::parse(text);
@@ -194,7 +264,8 @@ std::variant<RunOptions, int> parse_run_options(int argc, const char* const* arg
   if (const auto applied = apply_preset(preset, options); !applied) {
     return usage_error(applied.error);
   }
-  CLI::App app("benchkv [run]: measures a copykv rank and explains what it measured", "benchkv");
+  CLI::App app("benchkv [run]: measures the ranks of copykv and explains what it measured",
+               "benchkv");
   app.footer(
       "Other commands: benchkv sweep, benchkv compare (benchkv COMMAND --help).\n"
       "Exit: 0 ok, 1 a run failed, 2 usage, 3 wrong data read, 99 an SLO was missed, 130 "
@@ -207,6 +278,7 @@ std::variant<RunOptions, int> parse_run_options(int argc, const char* const* arg
   if (options.preset != preset) {
     return usage_error("a preset is taken from --preset or COPYKV_PRESET, not from a file");
   }
+  if (const auto placed = find_place(settings, options); !placed) return usage_error(placed.error);
   options.effective = settings.effective();
   if (const auto completed = complete(options); !completed) return usage_error(completed.error);
   return options;

@@ -3,6 +3,7 @@
 // --help). Presets replace defaults; a flag, the environment or a file still overrides them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <variant>
@@ -36,9 +37,12 @@ struct RunOptions {
   bool client_processes = false;
   uint32_t queue_depth = 1;
   bool attach = false;
-  std::string runtime_dir{};  ///< with attach
+  std::string runtime_dir{};  ///< with attach, or of a rank that was launched
   std::string job{};          ///< with attach
-  uint32_t rank = 0;          ///< with attach
+  uint32_t rank = 0;          ///< that this process is, or attaches to
+  std::string rendezvous{};   ///< of ranks that were launched
+  bool launched = false;  ///< one process per rank by mpirun, srun or by hand; this is one of them
+  uint32_t point = 0;     ///< of a sweep: each has daemons of its own
   std::string backend = "copykv";
   uint64_t memory_bytes = 0;  ///< 0: from the number and size of the keys and values
   std::string transport = "auto";
@@ -55,7 +59,7 @@ struct RunOptions {
   std::string distribution = "uniform";
   std::string local_ratio = "by-key";
   Arrival arrival = Arrival::closed;
-  double rate = 0;  ///< open loop: operations per second of the rank
+  double rate = 0;  ///< open loop: operations per second of all ranks
   uint64_t duration_ns = 10 * kNanosPerSecond;
   uint64_t warmup_ns = kNanosPerSecond;
   uint32_t runs = 1;
@@ -73,6 +77,15 @@ struct RunOptions {
   Workload workload{};
   std::vector<Slo> slos{};
   std::vector<Settings::Effective> effective{};
+
+  /// Another rank directs and reports.
+  [[nodiscard]] bool follows() const noexcept { return !attach && rank > 0; }
+  /// The other ranks are this process' to start.
+  [[nodiscard]] bool starts_others() const noexcept { return ranks > 1 && !launched && rank == 0; }
+  /// How long answers may take to come after the end of a run, beyond what is usual.
+  [[nodiscard]] uint64_t drain_ns() const noexcept {
+    return arrival == Arrival::closed ? 0 : std::max(duration_ns, kNanosPerSecond);
+  }
 };
 
 /// The options, or the code to exit with (help, --print-config, or an error that has been printed).
@@ -80,6 +93,9 @@ struct RunOptions {
 
 /// Replaces defaults by those of a preset. Fails on an unknown or unavailable name.
 [[nodiscard]] Outcome<void> apply_preset(std::string_view name, RunOptions& options);
+
+/// Which rank of how many this process is: from the launcher, unless flags say it.
+[[nodiscard]] Outcome<void> find_place(const Settings& settings, RunOptions& options);
 
 /// Checks what no single flag can know, and fills in workload and slos.
 [[nodiscard]] Outcome<void> complete(RunOptions& options);

@@ -36,10 +36,13 @@ Outcome<void> apply_preset(std::string_view name, RunOptions& options) {
   } else if (name == "ycsb-f") {
     ycsb(options, 0.5, "zipfian:0.99", true);
   } else if (name == "rtt-analysis") {
+    options.ranks = 2;
+    options.daemon_threads = 1;
     options.queue_depth = 1;
     options.key_range = 1024;
     options.read_ratio = 0.5;
     options.distribution = "uniform";
+    options.duration_ns = 10 * kNanosPerSecond;
     options.histograms = true;
   } else {
     return Failure{fmt::format(

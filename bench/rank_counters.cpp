@@ -19,6 +19,7 @@ namespace {
 struct PageAddress {
   uint64_t pid = 0;
   uint64_t fd = 0;
+  std::string transport = "none";
 };
 
 // Of the lines `name = value`.
@@ -26,6 +27,10 @@ Outcome<PageAddress> read_address(const std::string& path) {
   PageAddress address;
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
+    constexpr std::string_view kTransport = "transport = \"";
+    if (line.starts_with(kTransport) && line.ends_with('"') && line.size() > kTransport.size()) {
+      address.transport = line.substr(kTransport.size(), line.size() - kTransport.size() - 1);
+    }
     for (const auto& [name, target] :
          {std::pair("pid = ", &address.pid), std::pair("rank_page_fd = ", &address.fd)}) {
       if (!line.starts_with(name)) continue;
@@ -66,16 +71,36 @@ Outcome<RankCounters> RankCounters::open(const Options& attach) {
       daemon_count > kDaemonsMax || bytes < rank_page_bytes(daemon_count)) {
     return Failure{fmt::format("{} has the layout of another release", path)};
   }
-  return RankCounters(std::move(*page), attach.rank, daemon_count);
+  return RankCounters(std::move(*page), attach.rank, daemon_count, address->transport);
 }
 
 std::vector<DaemonSample> RankCounters::read() const {
-  const auto& header = *static_cast<const RankHeader*>(page_.get_address());
   std::vector<DaemonSample> samples;
   for (uint32_t daemon = 0; daemon < daemon_count_; ++daemon) {
-    samples.push_back(read_counters(daemon_block(header, daemon), rank_, daemon));
+    samples.push_back(read_counters(daemon_block(header(), daemon), rank_, daemon));
   }
   return samples;
+}
+
+uint64_t RankCounters::peers_up() const noexcept {
+  uint64_t up = 0;
+  for (uint32_t daemon = 0; daemon < daemon_count_; ++daemon) {
+    up += peek(daemon_block(header(), daemon).peers_up);
+  }
+  return up;
+}
+
+uint32_t RankCounters::rank_count() const noexcept {
+  return peek(header().rank_count);
+}
+
+PartitionRanks RankCounters::partition_ranks() const {
+  PartitionRanks ranks{};
+  for (uint32_t partition = 0; partition < kPartitionCount; ++partition) {
+    const uint32_t owner = peek(header().partition_owner[partition]);
+    ranks[partition] = peek(header().owners[owner % kOwnersMax].rank);
+  }
+  return ranks;
 }
 
 }  // namespace copykv::bench

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -60,12 +61,40 @@ Json latencies_of(const Latencies& latencies, bool with_buckets) {
   return out;
 }
 
+double per_second(uint64_t count, const Measurement& measured) {
+  const double seconds = measured.seconds();
+  return seconds > 0 ? static_cast<double>(count) / seconds : 0;
+}
+
 // With one rank nothing is called: the fields are there, and empty.
-Json copyrpc_of(bool with_buckets) {
-  return {{"rtt_ns", to_json(Histogram(), with_buckets)},
-          {"remote_ops_per_second_per_rank", 0},
-          {"messages_per_batch_mean", nullptr},
-          {"batches_per_second", 0}};
+Json copyrpc_of(const RunResult& run, bool with_buckets) {
+  const Traffic traffic = traffic_of(run.daemons);
+  const uint64_t remote = run.measured.service.of(Series::get_remote).count() +
+                          run.measured.service.of(Series::put_remote).count();
+  const auto ranks = static_cast<double>(std::max<size_t>(1, run.ranks.size()));
+  Json mean = nullptr;
+  if (traffic.batches > 0) mean = traffic.messages_per_batch();
+  return {{"rtt_ns", to_json(traffic.rtt, with_buckets)},
+          {"remote_ops_per_second_per_rank", per_second(remote, run.measured) / ranks},
+          {"messages_per_batch_mean", mean},
+          {"batches_per_second", per_second(traffic.batches, run.measured)}};
+}
+
+Json ranks_of(const RunResult& run) {
+  Json ranks = Json::array();
+  for (const RankShare& share : run.ranks) {
+    ranks.push_back({{"rank", share.rank},
+                     {"operations", share.operations},
+                     {"ops_per_second", share.ops_per_second}});
+  }
+  return ranks;
+}
+
+Json balance_json(const RunResult& run) {
+  const RankBalance balance = balance_of(run.ranks);
+  return {{"ops_per_second_min", balance.slowest_ops_per_second},
+          {"ops_per_second_max", balance.fastest_ops_per_second},
+          {"min_over_max", balance.ratio()}};
 }
 
 Json daemon_of(const DaemonSample& sample, bool with_buckets) {
@@ -83,10 +112,10 @@ Json daemon_of(const DaemonSample& sample, bool with_buckets) {
            {{"requests", sample.per_turn(sample.requests)},
             {"local", sample.per_turn(sample.requests - sample.remote_calls)},
             {"remote", sample.per_turn(sample.remote_calls)},
-            {"answers", 0},
-            {"inbound", 0},
-            {"flushes", 0},
-            {"ring_full", 0}}}};
+            {"answers", sample.per_turn(sample.remote_answers)},
+            {"inbound", sample.per_turn(sample.inbound_requests)},
+            {"flushes", sample.per_turn(sample.batches_sent)},
+            {"ring_full", sample.per_turn(sample.ring_full)}}}};
 }
 
 Json wrong_of(const WrongValue& wrong) {
@@ -118,7 +147,7 @@ Json run_of(const RunResult& run, const RunOptions& options) {
       {"seconds", m.seconds()},
       {"operations", m.operations},
       {"ops_per_second", m.ops_per_second()},
-      {"ranks_reporting", m.client_operations.empty() ? 0 : 1},
+      {"ranks_reporting", run.ranks.size()},
       {"clients_reporting", m.client_operations.size()},
       {"operations_by_client", m.client_operations},
       {"answers_per_look",
@@ -138,7 +167,9 @@ Json run_of(const RunResult& run, const RunOptions& options) {
         {"throughput_per_second", law.throughput_per_second},
         {"latency_mean_ns", law.latency_mean_ns},
         {"residual", law.residual}}},
-      {"copyrpc", copyrpc_of(buckets)},
+      {"ranks", ranks_of(run)},
+      {"rank_balance", balance_json(run)},
+      {"copyrpc", copyrpc_of(run, buckets)},
       {"daemons", std::move(daemons)}};
   if (m.first_wrong) out["first_wrong_value"] = wrong_of(*m.first_wrong);
   return out;

@@ -31,12 +31,19 @@ std::string arrival_text(const RunOptions& o) {
 
 void print_load(Out out, const Report& report) {
   const RunOptions& o = report.options;
-  fmt::format_to(out, "1 rank, {}, {}, depth {}, {}\n", plural(o.daemon_threads, "daemon thread"),
+  const std::string_view each = o.ranks > 1 ? " each" : "";
+  fmt::format_to(out, "{}, {}{}, {}{}, depth {}, {}\n", plural(o.ranks, "rank"),
+                 plural(o.daemon_threads, "daemon thread"), each,
                  plural(o.client_threads, o.client_processes ? "client process" : "client thread"),
-                 o.queue_depth, arrival_text(o));
-  fmt::format_to(out, "{} of {} B, values of {} B, {:g} % {}, {}, seed {}\n",
-                 plural(o.key_range, "key"), o.key_bytes, o.value_bytes, 100 * o.read_ratio,
+                 each, o.queue_depth, arrival_text(o));
+  fmt::format_to(out, "{}{} of {} B, values of {} B, {:g} % {}, {}, seed {}\n",
+                 plural(o.key_range, "key"), o.ranks > 1 ? " of each rank," : "", o.key_bytes,
+                 o.value_bytes, 100 * o.read_ratio,
                  o.modify ? "gets, else read-modify-writes" : "gets", o.distribution, o.seed);
+  if (o.ranks > 1) {
+    fmt::format_to(out, "between the ranks: {}, flush {}, operations on keys of the own rank: {}\n",
+                   report.host.transport, o.flush, o.local_ratio);
+  }
   if (o.backend == "null") {
     fmt::format_to(out, "no service (--backend null): what the load generator itself can do\n");
   }
@@ -61,13 +68,23 @@ void print_header(Out out) {
 }
 
 void print_series(Out out, std::string_view prefix, const Latencies& latencies, double seconds) {
-  const std::pair<const char*, Histogram> rows[] = {
-      {"all", latencies.all()}, {"get", latencies.gets()}, {"put", latencies.puts()}};
-  for (const auto& [name, histogram] : rows) {
-    if (histogram.count() == 0) continue;
+  const auto row = [&](std::string_view name, const Histogram& histogram) {
+    if (histogram.count() == 0) return;
     const double rate = seconds > 0 ? static_cast<double>(histogram.count()) / seconds : 0;
     print_row(out, fmt::format("{}{}", name, prefix), rate, histogram);
+  };
+  row("all", latencies.all());
+  const bool remote =
+      latencies.of(Series::get_remote).count() > 0 || latencies.of(Series::put_remote).count() > 0;
+  if (!remote) {
+    row("get", latencies.gets());
+    row("put", latencies.puts());
+    return;
   }
+  row("get local", latencies.of(Series::get_local));
+  row("get remote", latencies.of(Series::get_remote));
+  row("put local", latencies.of(Series::put_local));
+  row("put remote", latencies.of(Series::put_remote));
 }
 
 void print_together(Out out, const Report& report) {
@@ -122,10 +139,34 @@ void print_checks(Out out, const Report& report) {
   const std::string checked = report.options.verify ? format_count(verified) : "no";
   fmt::format_to(out, "{} values verified, {} wrong; {}; Little's law within {:.2g} %\n", checked,
                  format_count(wrong), plural(errors, "error"), 100 * residual);
-  if (report.options.client_threads > 1 && !report.runs.empty()) {
+  if (report.runs.empty()) return;
+  const RunResult& last = report.runs.back();
+  if (last.measured.client_operations.size() > 1) {
     fmt::format_to(out, "slowest client of the last run: {:.0f} % of the mean\n",
-                   100 * report.runs.back().measured.slowest_client_share());
+                   100 * last.measured.slowest_client_share());
   }
+}
+
+// How the ranks came along, and what went between them.
+void print_ranks(Out out, const Report& report) {
+  const RunResult& last = report.runs.back();
+  const RankBalance balance = balance_of(last.ranks);
+  fmt::format_to(out, "{} of {} ranks reported; slowest {} ops/s, fastest {} ops/s ({:.0f} %)\n",
+                 last.ranks.size(), report.options.ranks,
+                 round_count(balance.slowest_ops_per_second),
+                 round_count(balance.fastest_ops_per_second), 100 * balance.ratio());
+  const Traffic traffic = traffic_of(last.daemons);
+  const double seconds = last.measured.seconds();
+  if (traffic.batches == 0 || seconds <= 0) return;
+  fmt::format_to(out, "daemon to daemon: {:.1f} messages per batch, {} batches/s",
+                 traffic.messages_per_batch(),
+                 round_count(static_cast<double>(traffic.batches) / seconds));
+  if (traffic.rtt.count() > 0) {
+    fmt::format_to(out, ", call to answer p50 {}, p99 {}",
+                   round_duration(traffic.rtt.percentile_ns(50)),
+                   round_duration(traffic.rtt.percentile_ns(99)));
+  }
+  fmt::format_to(out, "\n");
 }
 
 void print_wrong(Out out, const WrongValue& wrong) {
@@ -154,6 +195,7 @@ std::string to_table(const Report& report) {
     fmt::format_to(out, "\n");
     print_confidence(out, report);
     print_checks(out, report);
+    if (report.options.ranks > 1) print_ranks(out, report);
   }
   for (const SloVerdict& slo : report.slos) fmt::format_to(out, "SLO {}\n", slo.line);
   for (size_t i = 0; i < report.runs.size(); ++i) {

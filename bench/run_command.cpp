@@ -41,7 +41,9 @@ int run_command(int argc, const char* const* argv) {
   auto parsed = parse_run_options(argc, argv);
   if (const int* const code = std::get_if<int>(&parsed)) return *code;
   watch_interrupts();
-  const Outcome<Report> report = measure_point(std::get<RunOptions>(parsed));
+  const auto& options = std::get<RunOptions>(parsed);
+  if (options.follows()) return follow(options);
+  const Outcome<Report> report = measure_point(options);
   if (!report) {
     fmt::print(stderr, "benchkv: {}\n", report.error);
     return interrupted() ? kExitInterrupted : kExitRunFailed;

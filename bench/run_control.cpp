@@ -2,129 +2,124 @@
 #include "bench/run_control.hpp"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <memory>
+#include <optional>
 
-#include "base/units.hpp"
-#include "bench/crew.hpp"
+#include "bench/followers.hpp"
 #include "bench/interrupt.hpp"
-#include "bench/local_rank.hpp"
-#include "bench/progress.hpp"
-#include "bench/rank_counters.hpp"
+#include "bench/order.hpp"
+#include "bench/rank_session.hpp"
 
 namespace copykv::bench {
 namespace {
 
-constexpr uint64_t kMemoryBytesMin = uint64_t{1} << 30;
-constexpr uint64_t kItemOverheadBytes = 64;
+constexpr uint64_t kReportWithinNs = 10 * kNanosPerSecond;
+constexpr uint64_t kLoadWithinNs = 300 * kNanosPerSecond;
 
-// Twice what the items need: their lengths change, and freed places are not always the right size.
-uint64_t daemon_memory(const RunOptions& options) {
-  if (options.memory_bytes > 0) return options.memory_bytes;
-  const double item_bytes = static_cast<double>(options.key_bytes + kItemOverheadBytes) +
-                            options.workload.sizes.mean_bytes();
-  const auto items_bytes =
-      static_cast<uint64_t>(2 * item_bytes * static_cast<double>(options.key_range));
-  return std::max(kMemoryBytesMin, items_bytes + 16 * options.workload.sizes.bytes_max());
-}
+/// Rank 0 (or the only one) of one point.
+class Leader {
+ public:
+  Leader(RankSession& session, Report& report) : session_(session), report_(report) {}
 
-Options attach_options(const RunOptions& options) {
-  Options attach;
-  attach.runtime_dir = options.runtime_dir;
-  attach.job = options.job;
-  attach.rank = options.rank;
-  attach.queue_depth = options.queue_depth;
-  attach.wait = options.wait;
-  // Room for every slot's value both ways.
-  const uint64_t values_bytes =
-      uint64_t{2} * options.queue_depth * options.workload.sizes.bytes_max();
-  attach.bulk_bytes_max = std::max(attach.bulk_bytes_max, values_bytes);
-  return attach;
-}
+  /// Fails only when nothing could be measured.
+  [[nodiscard]] Outcome<void> measure();
 
-std::string wait_name(Wait wait) {
-  switch (wait) {
-    case Wait::spin:
-      return "spin";
-    case Wait::park:
-      return "park";
-    case Wait::adaptive:
-      break;
+ private:
+  [[nodiscard]] Outcome<void> load();
+  void run_all();
+  [[nodiscard]] RunResult run(uint64_t duration_ns, const std::string& phase);
+  void add_others(RunResult& result);
+  [[nodiscard]] Team::Notes gather(uint64_t within_ns) {
+    return session_.team().gather(within_ns, [this] { return session_.trouble(); });
   }
-  return "adaptive";
-}
 
-std::vector<DaemonSample> changes(const std::vector<DaemonSample>& later,
-                                  const std::vector<DaemonSample>& earlier) {
-  std::vector<DaemonSample> made;
-  for (size_t i = 0; i < later.size() && i < earlier.size(); ++i) {
-    made.push_back(difference(later[i], earlier[i]));
+  RankSession& session_;
+  Report& report_;
+};
+
+Outcome<void> Leader::measure() {
+  report_.host.transport = session_.transport();
+  report_.host.clock = session_.clock().name();
+  if (auto loaded = load(); !loaded) {
+    (void)session_.team().announce(Order{}.pack());
+    return loaded;
   }
-  return made;
+  report_.line_rtt_before = measure_line_rtt(session_.clock());
+  run_all();
+  report_.line_rtt_after = measure_line_rtt(session_.clock());
+  (void)session_.team().announce(Order{}.pack());  // who cannot hear it has ended
+  return {};
 }
 
-std::unique_ptr<Progress> make_progress(const RunOptions& options, std::string phase) {
-  if (options.quiet) return std::make_unique<Progress>();
-  return std::make_unique<Progress>(std::move(phase));
+Outcome<void> Leader::load() {
+  const Outcome<void> own = session_.load();
+  const Team::Notes notes = gather(kLoadWithinNs);
+  if (!own) return own;
+  if (!notes.failure.empty()) return Failure{notes.failure};
+  for (size_t rank = 0; rank < notes.by_rank.size(); ++rank) {
+    const auto& line = notes.by_rank[rank];
+    if (line && !line->empty()) return Failure{fmt::format("rank {}: {}", rank, *line)};
+  }
+  session_.expect_all_ranks();
+  return {};
 }
 
 // Warm-up and runs. Stops at the first run after which the clients cannot go on.
-void run_all(Crew& crew, const RankCounters* counters, Report& report) {
-  const RunOptions& options = report.options;
+void Leader::run_all() {
+  const RunOptions& options = report_.options;
   if (options.warmup_ns > 0) {
-    const Crew::Run warmup = crew.run(options.warmup_ns, *make_progress(options, "warm-up"));
+    RunResult warmup = run(options.warmup_ns, "warm-up");
     if (!warmup.may_go_on || warmup.measured.wrong_values > 0) {
-      RunResult failed{warmup.measured, {}, warmup.failures, {}};
-      failed.failures.push_back("the warm-up failed");
-      report.runs.push_back(std::move(failed));
+      warmup.failures.push_back("the warm-up failed");
+      report_.runs.push_back(std::move(warmup));
       return;
     }
   }
-  for (uint32_t run = 1; run <= options.runs && !interrupted(); ++run) {
-    const auto progress = make_progress(options, fmt::format("run {}/{}", run, options.runs));
-    const auto before = counters != nullptr ? counters->read() : std::vector<DaemonSample>();
-    Crew::Run measured = crew.run(options.duration_ns, *progress);
-    RunResult result{std::move(measured.measured), {}, std::move(measured.failures), {}};
-    if (counters != nullptr) result.daemons = changes(counters->read(), before);
+  for (uint32_t number = 1; number <= options.runs && !interrupted(); ++number) {
+    RunResult result = run(options.duration_ns, fmt::format("run {}/{}", number, options.runs));
     judge_run(options, result);
-    report.runs.push_back(std::move(result));
-    if (!measured.may_go_on) return;
+    const bool may_go_on = result.may_go_on;
+    report_.runs.push_back(std::move(result));
+    if (!may_go_on) return;
   }
+}
+
+RunResult Leader::run(uint64_t duration_ns, const std::string& phase) {
+  const uint64_t lead_ns = Crew::lead_ns(report_.options.client_threads);
+  const uint64_t start_ns = session_.clock().now_ns() + lead_ns;
+  const auto told = session_.team().announce(Order{true, start_ns, duration_ns, boot_id()}.pack());
+  if (!told) {
+    RunResult failed;
+    failed.failures.push_back(told.error);
+    failed.may_go_on = false;
+    return failed;
+  }
+  RunResult result = session_.run(start_ns, duration_ns, phase);
+  add_others(result);
+  return result;
+}
+
+void Leader::add_others(RunResult& result) {
+  const Team::Notes notes = gather(kReportWithinNs + report_.options.drain_ns());
+  for (const auto& note : notes.by_rank) {
+    if (!note) continue;
+    const std::optional<RunResult> other = decode_result(*note);
+    if (other) {
+      result += *other;
+    } else {
+      result.failures.push_back("a rank delivered a damaged result");
+    }
+  }
+  if (!notes.failure.empty()) result.failures.push_back(notes.failure);
+  result.may_go_on = result.may_go_on && result.failures.empty();
 }
 
 }  // namespace
-
-void judge_run(const RunOptions& options, RunResult& run) {
-  const Measurement& measured = run.measured;
-  if (measured.client_operations.size() < options.client_threads) {
-    run.failures.push_back(fmt::format("{} of {} clients reported",
-                                       measured.client_operations.size(), options.client_threads));
-  }
-  if (measured.errors_total() > 0) {
-    run.failures.push_back(fmt::format("{} of {} operations failed",
-                                       format_count(measured.errors_total()),
-                                       format_count(measured.operations)));
-  }
-  if (measured.operations == 0 && !measured.interrupted) {
-    run.failures.push_back("no operation was answered");
-  }
-  if (measured.unsent > 0) {
-    run.failures.push_back(
-        fmt::format("the rate is beyond what the service takes: {} starts that were due within the "
-                    "run had not come when it had lasted twice as long",
-                    format_count(measured.unsent)));
-  }
-  if (measured.operations == 0) return;
-  const double residual = measured.littles_law().residual;
-  const std::string line = fmt::format(
-      "Little's law is off by {:.2f} %: operations were lost or counted twice", 100 * residual);
-  if (residual > kResidualFails && options.arrival == Arrival::closed) {
-    run.failures.push_back(line);
-  } else if (residual > kResidualWarns) {
-    run.warnings.push_back(line);
-  }
-}
 
 std::vector<Measurement> Report::measurements() const {
   std::vector<Measurement> all;
@@ -148,45 +143,33 @@ Outcome<Report> measure_point(const RunOptions& options) {
   Report report;
   report.options = options;
   report.host = describe_host();
-  const TickClock clock = TickClock::calibrate();
-  report.host.clock = clock.name();
-
-  const bool has_service = options.backend != "null";
-  CrewPlan plan{report.options, clock, attach_options(options)};
-  std::optional<LocalRank> rank;
-  std::optional<RankCounters> counters;
-  if (has_service && !options.attach) {
-    Outcome<LocalRank> started =
-        LocalRank::start({options.daemon_threads, daemon_memory(options), wait_name(options.wait)});
+  RunOptions own = options;
+  PrivateDir dir;
+  Followers followers;
+  if (own.starts_others()) {
+    auto made = PrivateDir::make();
+    if (!made) return Failure{made.error};
+    dir = std::move(*made);
+    own.runtime_dir = dir.path();
+    const std::string meeting_place = dir.path() + "/meet";
+    if (::mkdir(meeting_place.c_str(), 0700) != 0) {
+      return Failure{fmt::format("cannot make {}: {}", meeting_place, std::strerror(errno))};
+    }
+    own.rendezvous = "file://" + meeting_place;
+    auto started = Followers::start(own);
     if (!started) return Failure{started.error};
-    rank.emplace(std::move(*started));
-    plan.attach.runtime_dir = rank->runtime_dir();
-    plan.attach.job = rank->job();
-    plan.attach.rank = 0;
+    followers = std::move(*started);
   }
-  {
-    Outcome<std::unique_ptr<Crew>> crew = Crew::start(plan);
-    if (!crew) return Failure{crew.error};
-    if (has_service) {
-      if (Outcome<RankCounters> opened = RankCounters::open(plan.attach)) {
-        counters.emplace(std::move(*opened));
-      } else {
-        fmt::print(stderr, "benchkv: no daemon counters: {}\n", opened.error);
-      }
-    }
-    const auto loaded = (*crew)->preload(*make_progress(options, "loading"));
-    if (!loaded) return Failure{loaded.error};
-    report.line_rtt_before = measure_line_rtt(clock);
-    run_all(**crew, counters ? &*counters : nullptr, report);
-    report.line_rtt_after = measure_line_rtt(clock);
-  }
+  auto session = RankSession::start(own, [&followers] { return followers.look(); });
+  if (!session) return Failure{session.error};
+  const auto measured = Leader(**session, report).measure();
   report.interrupted = interrupted();
-  if (rank) {
-    if (const auto stopped = rank->stop(); !stopped) {
-      if (report.runs.empty()) return Failure{stopped.error};
-      report.runs.back().failures.push_back(stopped.error);
-    }
-  }
+  std::vector<std::string> ends;
+  if (const auto stopped = (*session)->stop(); !stopped) ends.push_back(stopped.error);
+  for (std::string& line : followers.finish()) ends.push_back(std::move(line));
+  if (!measured) return Failure{measured.error};
+  if (!ends.empty() && report.runs.empty()) return Failure{ends.front()};
+  for (std::string& line : ends) report.runs.back().failures.push_back(std::move(line));
   report.slos = judge(options.slos, report.measurements());
   return report;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One point: a rank, its clients, the line round trip, warm-up and runs, and what came out.
+// One point: the ranks and their clients, the line round trip, warm-up and runs, and what came out.
+// Rank 0 leads and reports; the others follow.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +9,9 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "bench/daemon_sample.hpp"
 #include "bench/line_rtt.hpp"
-#include "bench/measure.hpp"
 #include "bench/options.hpp"
+#include "bench/run_result.hpp"
 
 namespace copykv::bench {
 
@@ -28,13 +28,6 @@ struct Host {
   std::string clock{};  ///< where stamps come from
 };
 [[nodiscard]] Host describe_host();
-
-struct RunResult {
-  Measurement measured{};
-  std::vector<DaemonSample> daemons{};
-  std::vector<std::string> failures{};  ///< empty: the run counts
-  std::vector<std::string> warnings{};
-};
 
 struct Report {
   RunOptions options{};
@@ -53,10 +46,11 @@ struct Report {
   [[nodiscard]] ExitCode exit_code() const noexcept;
 };
 
-/// What makes a run fail or suspicious, beyond what its clients said themselves.
-void judge_run(const RunOptions& options, RunResult& run);
-
-/// Fails only when nothing could be measured.
+/// Rank 0, or the only one. Fails only when nothing could be measured.
 [[nodiscard]] Outcome<Report> measure_point(const RunOptions& options);
+
+/// Any other rank: does what rank 0 says, and reports to it. Prints nothing but why it failed.
+/// Returns the exit code.
+[[nodiscard]] int follow(const RunOptions& options);
 
 }  // namespace copykv::bench

@@ -66,7 +66,30 @@ int worse_code(int a, int b) {
   return kExitOk;
 }
 
+int follow_all(const std::vector<RunOptions>& points) {
+  int code = kExitOk;
+  for (size_t i = 0; i < points.size() && code == kExitOk && !interrupted(); ++i) {
+    code = follow(points[i]);
+  }
+  return code;
+}
+
+bool names(const std::string& argument, std::string_view flag) {
+  return argument == flag || argument.starts_with(std::string(flag) + "=");
+}
+
 }  // namespace
+
+void add_preset_lists(std::vector<std::string>& arguments) {
+  bool is_rtt_analysis = false;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (names(arguments[i], "--client-threads")) return;
+    is_rtt_analysis = is_rtt_analysis || arguments[i] == "--preset=rtt-analysis" ||
+                      (arguments[i] == "--preset" && i + 1 < arguments.size() &&
+                       arguments[i + 1] == "rtt-analysis");
+  }
+  if (is_rtt_analysis) arguments.insert(arguments.end(), {"--client-threads", "1,2,4,8,16"});
+}
 
 std::vector<std::vector<std::string>> expand_sweep(const std::vector<std::string>& arguments) {
   std::vector<std::vector<std::string>> lines = {{}};
@@ -98,19 +121,22 @@ std::vector<std::vector<std::string>> expand_sweep(const std::vector<std::string
 }
 
 int sweep_command(int argc, const char* const* argv) {
-  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  add_preset_lists(arguments);
   const auto lines = expand_sweep(arguments);
   std::vector<RunOptions> points;
   for (const auto& line : lines) {  // all of them first: a wrong last point must not cost an hour
     auto parsed = parse_point(line);
     if (const int* const code = std::get_if<int>(&parsed)) return *code;
     points.push_back(std::move(std::get<RunOptions>(parsed)));
+    points.back().point = static_cast<uint32_t>(points.size() - 1);
   }
   if (!points.front().hgrm_path.empty()) {
     fmt::print(stderr, "benchkv: --hgrm holds one point: take --json with --histograms\n");
     return kExitUsage;
   }
   watch_interrupts();
+  if (points.front().follows()) return follow_all(points);
   Json documents = Json::array();
   int code = kExitOk;
   const RunOptions& first = points.front();

@@ -9,8 +9,7 @@
 //   counts from the submit, response time from the meant start, also when every slot was taken.
 // ENDS    A run begins and ends with nothing in flight: whatever was started is measured.
 // MEMORY  All of it is allocated by the constructor; the loop neither allocates nor calls the
-// system
-//   by itself (waiting does).
+//   system by itself (waiting does).
 // THREADS One worker per client; only `live` and `stop` are shared.
 #pragma once
 
@@ -36,13 +35,17 @@
 namespace copykv::bench {
 
 struct WorkerSetup {
-  uint32_t client = 0;
-  uint32_t clients = 1;
+  uint32_t client = 0;   ///< of the clients of all ranks
+  uint32_t clients = 1;  ///< of all ranks
   uint32_t queue_depth = 1;
   uint64_t seed = 0;
   bool verify = true;
   Arrival arrival = Arrival::closed;
   double interval_ns = 0;  ///< open loop: mean distance of this client's starts
+  // Its part of the keys, as places (workload.hpp).
+  uint64_t load_begin = 0;
+  uint64_t load_end = UINT64_MAX;  ///< or the last key, if that comes first
+  uint64_t load_step = 1;
 };
 
 /// The moments of a run; the same for all clients.
@@ -106,6 +109,7 @@ class Worker {
     uint32_t key_index;
     uint32_t value_bytes;  ///< modify: of the put that follows
     Kind kind;
+    bool remote;
   };
 
   void run_closed(const Window& window) noexcept {
@@ -211,9 +215,8 @@ class Worker {
   [[nodiscard]] bool submit_follow_ups(uint64_t now_ns) noexcept {
     while (follow_up_count_ > 0 && free_count_ > 0) {
       const InFlight& read = follow_ups_[follow_up_count_ - 1];
-      if (!submit({read.key_index, read.value_bytes, Kind::put}, now_ns, read.meant_ns)) {
-        return false;
-      }
+      const PlannedOp put{read.key_index, read.value_bytes, Kind::put, read.remote};
+      if (!submit(put, now_ns, read.meant_ns)) return false;
       --follow_up_count_;
     }
     return true;
@@ -230,7 +233,7 @@ class Worker {
     const Status status = send(op, slot);
     if (status == Status::ok) [[likely]] {
       --free_count_;
-      slots_[slot] = {now_ns, meant_ns, op.key_index, op.value_bytes, op.kind};
+      slots_[slot] = {now_ns, meant_ns, op.key_index, op.value_bytes, op.kind, op.remote};
       return true;
     }
     if (status == Status::would_block) return false;
@@ -274,7 +277,7 @@ class Worker {
   }
 
   void finish(const InFlight& op, const Result& result, uint64_t now_ns) noexcept {
-    const Series series = op.kind == Kind::put ? Series::put_local : Series::get_local;
+    const Series series = series_of(op.kind == Kind::put, op.remote);
     measured_->service.of(series).record(now_ns - op.submitted_ns);
     if (setup_.arrival != Arrival::closed) {
       measured_->response.of(series).record(now_ns - op.meant_ns);
@@ -340,18 +343,19 @@ template <Backend B, TimeSource T>
 Status Worker<B, T>::preload() noexcept {
   Random random(setup_.seed ^ 0x9e1f11edULL);
   Status worst = Status::ok;
-  uint64_t index = setup_.client;
-  while (worst == Status::ok && (index < workload_.key_range || backend_.in_flight() > 0)) {
-    while (index < workload_.key_range && free_count_ > 0 && peek(stop_) == 0) {
+  const uint64_t end = std::min(setup_.load_end, workload_.keys());
+  uint64_t place = setup_.load_begin;
+  while (worst == Status::ok && (place < end || backend_.in_flight() > 0)) {
+    while (place < end && free_count_ > 0 && peek(stop_) == 0) {
       const uint32_t slot = free_[free_count_ - 1];
-      const PlannedOp op{static_cast<uint32_t>(index), workload_.sizes.draw(random), Kind::put};
+      const PlannedOp op{workload_.number_of(place), workload_.sizes.draw(random), Kind::put};
       const Status status = send(op, slot);
       if (status == Status::would_block) break;
       if (status != Status::ok) return status;
       --free_count_;
-      index += setup_.clients;
+      place += setup_.load_step;
     }
-    if (peek(stop_) != 0) index = workload_.key_range;
+    if (peek(stop_) != 0) place = end;
     const size_t answered = backend_.wait(completions_, kWaitMs);
     for (size_t i = 0; i < answered; ++i) {
       if (completions_[i].result.status != Status::ok) worst = completions_[i].result.status;

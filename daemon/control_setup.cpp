@@ -166,8 +166,9 @@ Outcome<void> Control::listen() {
 
 /// Where `copykv stat` finds the counters even when every thread hangs: through /proc/<pid>/fd.
 Outcome<void> Control::write_info() {
-  const std::string text = fmt::format("pid = {}\nrank_page_fd = {}\nepoch = {}\nsocket = \"{}\"\n",
-                                       ::getpid(), rank_page_fd_.get(), epoch_, socket_path_);
+  std::string text = fmt::format("pid = {}\nrank_page_fd = {}\nepoch = {}\nsocket = \"{}\"\n",
+                                 ::getpid(), rank_page_fd_.get(), epoch_, socket_path_);
+  if (options_.ranks > 1) text += fmt::format("transport = \"{}\"\n", transport_.name);
   const std::string draft = info_path_ + ".new";
   Fd file(::open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file || ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||

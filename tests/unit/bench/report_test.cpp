@@ -162,7 +162,10 @@ TEST_CASE("presets are defaults that flags override") {
 }
 
 TEST_CASE("options that contradict each other or are not there yet are refused") {
-  CHECK(refused({"--ranks", "2"}) == kExitUsage);
+  CHECK(refused({"--ranks", "0"}) == kExitUsage);
+  CHECK(refused({"--ranks", "2", "--backend", "null"}) == kExitUsage);
+  CHECK(refused({"--ranks", "2", "--attach"}) == kExitUsage);
+  CHECK(refused({"--ranks", "2", "--key-range", "100000000"}) == kExitUsage);
   CHECK(refused({"--transport", "sim"}) == kExitUsage);
   CHECK(refused({"--transport", "rc"}) == kExitUsage);
   CHECK(refused({"--arrival", "poisson"}) == kExitUsage);
