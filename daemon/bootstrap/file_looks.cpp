@@ -80,7 +80,7 @@ Outcome<void> FileBootstrap::look_at_rank_0() {
     seat.looked_at = there;
     const Outcome<CardFile> file = dir_.read(0);
     if (!file) seat.trouble = file.error;
-    const auto judged = file ? judge_rank_0(*file) : Outcome<void>();
+    auto judged = file ? judge_rank_0(*file) : Outcome<void>();
     if (!judged) return judged;
   }
   take_listed_cards();

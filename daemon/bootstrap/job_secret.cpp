@@ -77,7 +77,7 @@ Outcome<void> make_secret(const std::string& path) {
 }
 
 Outcome<std::string> loopback_secret(const JobSecretSource& source) {
-  const Outcome<std::string> dir = make_job_dir(source.runtime_dir, source.job);
+  Outcome<std::string> dir = make_job_dir(source.runtime_dir, source.job);
   if (!dir) return dir;
   const std::string path = *dir + "/secret";
   if (::access(path.c_str(), F_OK) != 0) {

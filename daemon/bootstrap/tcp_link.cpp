@@ -54,7 +54,10 @@ Outcome<std::optional<WireMessage>> TcpLink::next() {
   COPYKV_ASSERT(magic == kMagic, "magic={}", magic);
   if (version != kWireVersion) {
     peer_version_ = version;
-    return fail(fmt::format("speaks version {} of the rendezvous, not {}", version, kWireVersion));
+    return fail(
+        fmt::format("speaks version {} of the rendezvous, not {}; start the "
+                    "same release everywhere",
+                    version, kWireVersion));
   }
   if (body_bytes > body_bytes_max_) {
     return fail(

@@ -85,7 +85,7 @@ TEST_CASE("file: what an earlier run left is not taken for this one") {
     write_file(file_of(dir, rank), encode_card_file(stale_card(rank, 3)));
   }
   SECTION("nobody else comes") {
-    auto all = job_at(url_of(dir), 3, 1'200);
+    auto all = job_at(url_of(dir), 3, 100);
     Rank zero{all[0]};
     zero.join("card");
     CHECK_THAT(zero.error, Contains("ranks 1 and 2 of 3 are missing"));
@@ -93,7 +93,7 @@ TEST_CASE("file: what an earlier run left is not taken for this one") {
     CHECK_THAT(zero.error, Contains("--rendezvous"));
   }
   SECTION("nobody but rank 0 is missed by the others") {
-    auto all = job_at(url_of(dir), 3, 1'200);
+    auto all = job_at(url_of(dir), 3, 100);
     Rank one{all[1]};
     one.join("card");
     CHECK_THAT(one.error, Contains("rank 0 of 3 is missing"));
@@ -166,6 +166,38 @@ TEST_CASE("file: the second of two living ranks with one number is turned away")
   CHECK(two.changes(1, 0).empty());
 }
 
+TEST_CASE("file: a number goes over to a new process when the old one does not answer") {
+  const TemporaryDir dir;
+  const auto all = job_at(url_of(dir), 2);
+  auto joined = join_all(all);
+  Servant zero(*joined[0].bootstrap);
+  const StderrCapture log;
+  Rank again{all[1]};  // nobody serves joined[1]: it stands still
+  again.join(card_of(1, 1));
+  INFO(again.error);
+  CHECK(again.cards == std::vector<std::string>{card_of(0), card_of(1, 1)});
+  CHECK(zero.changes(1).size() == 1);
+  // It wakes up, learns of it, and does not fight for the number.
+  CHECK(joined[1].bootstrap->changes().empty());
+  CHECK(joined[1].bootstrap->is_superseded());
+  joined[1].bootstrap.reset();
+  CHECK_THAT(log.text(), Contains("rank 1 of job 'job' is another living process"));
+  CHECK(zero.changes(1, 300).empty());
+}
+
+TEST_CASE("file: a card of another user is refused") {
+  if (::geteuid() != 0) {
+    WARN("only root can make a file of another user");
+    return;
+  }
+  const TemporaryDir dir;
+  write_file(file_of(dir, 1), encode_card_file(stale_card(1, 2)));
+  REQUIRE(::chown(file_of(dir, 1).c_str(), 12345, 12345) == 0);
+  Rank zero{job_at(url_of(dir), 2, 100)[0]};
+  zero.join("card");
+  CHECK_THAT(zero.error, Contains("belongs to user 12345, our files there to user 0"));
+}
+
 TEST_CASE("file: two ranks with one number do not both get through at the start") {
   const TemporaryDir dir;
   auto all = job_at(url_of(dir), 2, 1'000);
@@ -210,7 +242,7 @@ TEST_CASE("file: a directory that cannot be used is named") {
 
 TEST_CASE("file: damaged, foreign and newer cards are told apart") {
   const TemporaryDir dir;
-  auto all = job_at(url_of(dir), 2, 300);
+  auto all = job_at(url_of(dir), 2, 100);
   std::string bytes = encode_card_file(stale_card(1, 2));
   std::string expected;
   SECTION("damaged") {

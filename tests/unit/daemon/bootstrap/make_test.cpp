@@ -160,6 +160,7 @@ TEST_CASE("job secret: all ranks that come at one time agree on one") {
   const SecretEnvironment none(nullptr);
   std::vector<std::string> secrets(8);
   std::vector<std::thread> threads;
+  threads.reserve(secrets.size());
   for (std::string& secret : secrets) {
     threads.emplace_back([&] {
       const auto found = find_job_secret({"tcp://[::1]:7", {}, dir.path() + "/run", "job"});

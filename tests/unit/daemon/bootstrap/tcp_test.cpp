@@ -26,7 +26,7 @@ std::string url_at(uint16_t port) {
 constexpr useconds_t kSiegeUs = 300'000;
 
 /// What a rank says that alone does something wrong, beside a right rank 0 whose log is `log`.
-std::string wrong_rank(BootstrapOptions options, std::string* log) {
+std::string wrong_rank(const BootstrapOptions& options, std::string* log) {
   const StderrCapture capture;
   auto all = job_at(options.url, 3, 500);
   Rank zero{all[0]};
