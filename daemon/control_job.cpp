@@ -48,7 +48,8 @@ RemoteOptions Control::remote_options(uint32_t daemon) const {
   RemoteOptions remote;
   remote.transport = transport_;
   remote.fabric.address = options_.address;
-  remote.fabric.peers_max = copyrpc::kNodesMax;
+  // Shared memory has room for 256: what the job can have, not what a job could.
+  remote.fabric.peers_max = options_.ranks * kRailsMax;
   remote.node.node = node_of(options_.rank, daemon);
   remote.node.nodes = options_.ranks * kRailsMax;
   remote.node.peers_max = copyrpc::kPeersLater;
