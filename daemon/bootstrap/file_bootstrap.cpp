@@ -147,8 +147,8 @@ void FileBootstrap::leave(const std::string& note) {
 
 std::vector<Bootstrap::Change> FileBootstrap::changes() {
   uint64_t expirations;
-  (void)!::read(timer_.get(), &expirations, sizeof(expirations));
-  if (superseded_ || !exchanged_) return {};
+  const bool is_due = ::read(timer_.get(), &expirations, sizeof(expirations)) > 0;
+  if (!is_due || superseded_ || !exchanged_) return {};
   if (const auto stepped = step(); !stepped && stepped.error != last_trouble_) {
     last_trouble_ = stepped.error;
     log_error("{}", stepped.error);
