@@ -62,9 +62,9 @@ Outcome<void> Team::write(const std::string& key, std::string_view note) {
 Outcome<std::optional<std::string>> Team::read(const std::string& key) {
   std::string note;
   const Status status = board_->get(key, note);
-  if (status == Status::ok) return std::optional(std::move(note));
-  if (status == Status::not_found) return std::optional<std::string>();
-  return lost(status);
+  if (status != Status::ok && status != Status::not_found) return lost(status);
+  met_ = true;
+  return status == Status::ok ? std::optional(std::move(note)) : std::nullopt;
 }
 
 Team::Notes Team::gather(uint64_t within_ns, const Trouble& trouble) {

@@ -120,7 +120,8 @@ class ExitCodes(unittest.TestCase):
 
     def test_usage_errors_are_one_line_and_code_2(self):
         for arguments in (["report"], ["reproduce", "x"], ["model", "x"], ["plan"], ["dance"],
-                          ["--ranks", "2", "--backend", "null"], ["--preset", "ycsb-e"], ["--no-such"],
+                          ["--ranks", "2", "--backend", "null"], ["--preset", "ycsb-e"],
+                          ["--no-such"],
                           ["sweep", *SHORT, "--queue-depth", "1,65"],
                           ["sweep", *SHORT, "--queue-depth", "1,2", "--hgrm", "x"]):
             ended = run(*arguments)
