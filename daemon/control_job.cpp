@@ -38,7 +38,8 @@ Outcome<void> Control::prepare_job() {
                                .rank = options_.rank,
                                .ranks = options_.ranks,
                                .secret = *secret,
-                               .deadline_ms = options_.rendezvous_timeout_ns / kNanosPerMilli});
+                               .deadline_ms = options_.rendezvous_timeout_ns / kNanosPerMilli,
+                               .stop_fd = signals_.get()});
   if (!made) return Failure{made.error};
   bootstrap_ = std::move(*made);
   return {};
@@ -137,13 +138,19 @@ void Control::wait_for_peers() {
         }
       }
     }
-    if (up >= wanted) return;
+    if (up >= wanted || stopping_) return;
     ::usleep(1'000);
+    take_changes();
   }
   log_warn("not every rank could be reached yet; their keys answer unreachable until they can");
 }
 
 void Control::take_changes() {
+  if (bootstrap_->is_superseded()) {
+    log_warn("another copykvd has become rank {} of this job; this one stops", options_.rank);
+    stopping_ = true;
+    return;
+  }
   for (const Bootstrap::Change& change : bootstrap_->changes()) {
     auto card = JobCard::unpack(change.card);
     if (!card || card->rank != change.rank || change.rank >= job_.size()) {

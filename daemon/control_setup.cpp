@@ -27,8 +27,8 @@ namespace copykv {
 Outcome<std::unique_ptr<Control>> Control::create(const DaemonOptions& options) {
   std::unique_ptr<Control> control(new Control(options));
   using Step = Outcome<void> (Control::*)();
-  for (const Step step : {&Control::take_rank, &Control::make_rank_page, &Control::prepare_job,
-                          &Control::make_daemons, &Control::watch_signals, &Control::join_job,
+  for (const Step step : {&Control::take_rank, &Control::make_rank_page, &Control::watch_signals,
+                          &Control::prepare_job, &Control::make_daemons, &Control::join_job,
                           &Control::listen, &Control::write_info}) {
     const Outcome<void> done = (control.get()->*step)();
     if (!done) return Failure{done.error};

@@ -48,7 +48,10 @@ constexpr uint64_t kDescriptorsOwn = 64 + 4 * kDaemonsMax;
 }
 
 [[nodiscard]] Outcome<void> check_open_files(const DaemonOptions& options) {
-  const uint64_t needed = kDescriptorsOwn + kDescriptorsPerClient * options.clients_max;
+  // Of a job: connections of every daemon to every rank, and at rank 0 those of the rendezvous.
+  const uint64_t of_job =
+      options.ranks > 1 ? uint64_t{options.ranks} * (4 * options.daemon_threads + 1) + 272 : 0;
+  const uint64_t needed = kDescriptorsOwn + of_job + kDescriptorsPerClient * options.clients_max;
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed) return {};
   limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, needed);
