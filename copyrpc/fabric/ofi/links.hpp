@@ -52,7 +52,7 @@ class Links {
 
   /// Connection management; may make system calls.
   virtual void progress(LinkEvents& events) noexcept = 0;
-  /// True while some connection is being made: progress is wanted at every poll.
+  /// True while some connection is being made: progress is wanted often.
   [[nodiscard]] virtual bool busy() const noexcept = 0;
   [[nodiscard]] virtual int wait_fd() const noexcept = 0;
   /// Before sleeping on wait_fd; the completion queue is looked at afterwards. False: poll first.

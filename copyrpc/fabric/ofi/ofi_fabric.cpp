@@ -24,8 +24,9 @@ using namespace ofi;
 
 constexpr uint32_t kPostsInTotalMax = 16'384;
 constexpr uint32_t kEntriesPerPoll = 64;
-/// Connection events are rare and asking for them costs as much as two polls.
+// Connection events are rare, and asking for them costs as much as two polls.
 constexpr uint32_t kPollsPerProgress = 64;
+constexpr uint32_t kPollsPerProgressBusy = 8;  ///< while a connection comes up
 constexpr uint64_t kTransferBytesMax = uint64_t{1} << 30;
 
 class OfiFabric final : public Fabric, private LinkEvents {
@@ -216,7 +217,7 @@ Fabric::Posted OfiFabric::refused(Post& entry, ssize_t error) noexcept {
 uint32_t OfiFabric::poll(std::span<Completion> completions) noexcept {
   if (--polls_to_progress_ == 0) [[unlikely]] {
     links_->progress(*this);
-    polls_to_progress_ = links_->busy() ? 1 : kPollsPerProgress;
+    polls_to_progress_ = links_->busy() ? kPollsPerProgressBusy : kPollsPerProgress;
   }
   uint32_t taken = pending_.take(completions);
   std::array<fi_cq_data_entry, kEntriesPerPoll> entries;
