@@ -16,8 +16,10 @@ struct FlushPolicy {
     call,     ///< at once, message by message
     hold,     ///< when the oldest staged message has waited hold_ns
     clocked,  ///< at once while fewer than `in_flight_max` batches are on their way to that peer,
-              ///< else when one of them is through: needs no timer, adds no delay when idle, and
-              ///< the batch grows with the load
+              ///< else when one of them is through; where posting is a system call,
+              ///< not while messages of that peer are at hand whose answers could go along, up to 8
+              ///< turns. It needs no timer, adds no delay when idle, and the batch grows with the
+              ///< load
   };
   Kind kind = Kind::clocked;
   uint64_t hold_ns = 0;

@@ -12,6 +12,7 @@ namespace {
 
 constexpr uint32_t kMessagesPerBatchMax = 65'535;
 constexpr uint64_t kCallsPerTimedCall = 16;
+constexpr uint32_t kTurnsPutOffMax = 8;
 
 [[nodiscard]] uint32_t round_up_8(size_t bytes) noexcept {
   return static_cast<uint32_t>((bytes + 7) & ~size_t{7});
@@ -140,7 +141,11 @@ bool Node::may_post(const Peer& peer) const noexcept {
     case FlushPolicy::Kind::hold:
       return clock_.now_ns() - peer.opened_ns >= options_.flush.hold_ns;
     case FlushPolicy::Kind::clocked:
-      return peer.in_flight() < options_.flush.in_flight_max;
+      // Where a post is a system call, it costs more than serving what is at hand: worth a few
+      // turns. Elsewhere it is not, and waiting would keep the peer idle.
+      return peer.in_flight() < options_.flush.in_flight_max &&
+             (!fabric_.limits().poll_is_system_call || !peer.has_backlog() ||
+              peer.turns_put_off >= kTurnsPutOffMax);
   }
   return true;
 }
@@ -174,6 +179,7 @@ void Node::close_open_batch(Peer& peer) noexcept {
   peer.sealed = {peer.staged, peer.open_call_bytes};
   peer.open_messages = 0;
   peer.open_call_bytes = 0;
+  peer.turns_put_off = 0;
   peer.released_told = peer.released;
   peer.bytes_untold = 0;
 }
@@ -228,6 +234,7 @@ void Node::flush() noexcept {
       if (peer.open_messages > 0 && !more) {
         if (!may_post(peer)) {
           read_credit_cell(peer);
+          ++peer.turns_put_off;
           more = true;
         } else {
           more = !post_batch(peer);

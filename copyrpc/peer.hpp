@@ -94,6 +94,7 @@ struct Peer {
   uint64_t opened_ns = 0;  ///< hold: when the open batch got its first message
   uint32_t open_messages = 0;
   uint32_t open_call_bytes = 0;
+  uint32_t turns_put_off = 0;  ///< clocked: flushes that the open batch has waited for company
   SealedBatch sealed{};
   uint32_t call_bytes_out = 0;
   uint32_t batches_posted = 0;
@@ -125,6 +126,10 @@ struct Peer {
   /// Number of the batch that is being staged.
   [[nodiscard]] uint32_t open_batch() const noexcept {
     return batches_posted + (sealed.end > 0 ? 1 : 0);
+  }
+  /// Batches have come that are not walked, or calls that are not served.
+  [[nodiscard]] bool has_backlog() const noexcept {
+    return serving || batches_walked != batches_received;
   }
   [[nodiscard]] uint32_t in_flight() const noexcept { return batches_posted - batches_through; }
   [[nodiscard]] OutBatch& out_batch(uint32_t number) noexcept {

@@ -79,7 +79,7 @@ void Node::start_session(Peer& peer) {
   peer.heard = false;
   peer.beat = peer.their_beat = 0;
   peer.staged = peer.posted = peer.freed = 0;
-  peer.open_messages = peer.open_call_bytes = peer.call_bytes_out = 0;
+  peer.open_messages = peer.open_call_bytes = peer.call_bytes_out = peer.turns_put_off = 0;
   peer.sealed = {};
   peer.batches_posted = peer.batches_through = peer.batches_released = 0;
   peer.answer_reserved = 0;
