@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The public calls, each a Request and a way to take its answer.
+#include <algorithm>
 #include <cstring>
 
 #include <copykv/client.hpp>
@@ -366,7 +367,9 @@ void Client::exists_batch(std::span<const std::string_view> keys,
 }
 
 Status Client::run_keys(KeySink sink, void* context) {
-  for (uint32_t daemon = 0; daemon < impl_->lanes_.size(); ++daemon) {
+  const auto daemons = std::max(static_cast<uint32_t>(impl_->lanes_.size()),
+                                peek(impl_->connection_.rank().owner_count));
+  for (uint32_t daemon = 0; daemon < daemons; ++daemon) {
     uint64_t cursor = 0;
     do {
       const Result page = impl_->call({.op = Op::keys, .argument = cursor, .daemon = daemon});

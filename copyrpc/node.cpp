@@ -247,7 +247,7 @@ void Node::beat() noexcept {
         if (now_ns_ >= peer.retry_ns) {
           if (peer.posts_outstanding > 0 || !peer.connected) break;
           peer.retry_ns = now_ns_ + options_.beat_ns;
-          send_hello(peer);
+          (void)send_hello(peer);
         }
         break;
       case Peer::State::up:

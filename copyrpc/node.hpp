@@ -171,6 +171,9 @@ class Node {
   /// For who finds that what a peer sent makes no sense: fails it, as a violation.
   void reject(PeerId peer, const char* what) noexcept { violate(peers_[peer], what); }
 
+  /// For who must know that a peer has stopped touching memory: ends the session.
+  void drop(PeerId peer, const char* why) noexcept { fail(peers_[peer], why); }
+
   /// One-sided: between local memory and memory of the peer. At most transfers_max at
   /// one time; take_transfers tells the end of each with its `index`.
   [[nodiscard]] Fabric::Posted read(PeerId peer, const LocalPart& to, const RemoteMemory& from,
@@ -212,7 +215,7 @@ class Node {
 
   // session.cpp
   void start_session(Peer& peer);
-  void send_hello(Peer& peer) noexcept;
+  bool send_hello(Peer& peer) noexcept;
   void on_hello(Peer& peer) noexcept;
   void accept_grant(Peer& peer, const Hello& hello) noexcept;
   void come_up(Peer& peer) noexcept;

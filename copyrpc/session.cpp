@@ -22,6 +22,7 @@ namespace copyrpc {
 namespace {
 
 constexpr uint64_t kRetryNs = 100'000'000;
+constexpr uint64_t kSoonNs = 1'000'000;
 // Behind the mirror: hello, then the outgoing credit word on a line of its own.
 constexpr uint32_t kCreditOutOffset = 512;
 
@@ -88,10 +89,11 @@ void Node::start_session(Peer& peer) {
   peer.bytes_in = peer.bytes_untold = peer.walk_left = 0;
   peer.serve = {};
   peer.state = Peer::State::connecting;
-  send_hello(peer);
+  (void)send_hello(peer);
 }
 
-void Node::send_hello(Peer& peer) noexcept {
+/// False: it has not left; soon again.
+bool Node::send_hello(Peer& peer) noexcept {
   Hello hello{};
   hello.magic = kHelloMagic;
   hello.version = kWireVersion;
@@ -111,9 +113,16 @@ void Node::send_hello(Peer& peer) noexcept {
   std::memcpy(sent_ + offset, &hello, sizeof(hello));
   const RemoteMemory to = peer.card.mailbox.at(uint64_t{options_.node} * kMailboxBytes);
   // Not signalled: what is lost is sent again.
-  (void)fabric_.write_immediate(peer.id, {&sent_memory_, offset, sizeof(hello)}, to,
-                                Immediate{Told::hello, options_.node, 0}.pack(), kUnsignalled);
+  const Fabric::Posted posted =
+      fabric_.write_immediate(peer.id, {&sent_memory_, offset, sizeof(hello)}, to,
+                              Immediate{Told::hello, options_.node, 0}.pack(), kUnsignalled);
   fabric_.submit();
+  if (posted == Fabric::Posted::yes) return true;
+  if (posted == Fabric::Posted::full) {  // the connection is still coming up
+    peer.retry_ns = now_ns_ + kSoonNs;
+    next_beat_ns_ = std::min(next_beat_ns_, peer.retry_ns);
+  }
+  return false;
 }
 
 bool Node::check_hello(const Peer& peer, const Hello& hello) const noexcept {
@@ -144,7 +153,7 @@ void Node::on_hello(Peer& peer) noexcept {
   }
   if (peer.state == Peer::State::connecting && hello.seen_session == peer.session) come_up(peer);
   if (peer.state == Peer::State::up && hello.leaving != 0) peer.state = Peer::State::draining;
-  if (hello.seen_session != peer.session) send_hello(peer);
+  if (hello.seen_session != peer.session) (void)send_hello(peer);
 }
 
 void Node::accept_grant(Peer& peer, const Hello& hello) noexcept {
@@ -153,7 +162,7 @@ void Node::accept_grant(Peer& peer, const Hello& hello) noexcept {
   peer.seen_session = hello.session;
   peer.mirror.bytes = peer.ring.bytes = std::min(hello.ring_bytes, ring_bytes_);
   peer.share = peer.ring.bytes / 2;
-  send_hello(peer);
+  (void)send_hello(peer);
 }
 
 void Node::come_up(Peer& peer) noexcept {
@@ -199,7 +208,7 @@ void Node::finish_failing(Peer& peer) noexcept {
 void Node::leave() noexcept {
   leaving_ = true;
   for (Peer& peer : peers_) {
-    if (peer.usable()) send_hello(peer);
+    if (peer.usable()) (void)send_hello(peer);
   }
 }
 

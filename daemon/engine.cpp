@@ -176,6 +176,7 @@ void Engine::on_answer(const Ticket& ticket, const RemoteAnswer& remote) noexcep
   const uint64_t bit = uint64_t{1} << ticket.slot;
   COPYKV_ASSERT((lane.remote_slots & bit) != 0, "lane={} slot={}", ticket.lane, ticket.slot);
   lane.remote_slots &= ~bit;
+  lane.moving_slot &= ~bit;
   --lane.remote_in_flight;
   if (lane.place == Lane::Place::closing) return;  // freed when the last one is back
 
@@ -199,7 +200,7 @@ void Engine::on_answer(const Ticket& ticket, const RemoteAnswer& remote) noexcep
          remote.user_flags, remote.version);
   light_fence(lane.fence_free);  // [D]
   wake_client(lane);
-  if (lane.place == Lane::Place::full && !lane.next_in_flight()) {
+  if (lane.place == Lane::Place::full && lane.moving_slot == 0 && !lane.next_in_flight()) {
     to_ground(lane);
   }
 }

@@ -101,6 +101,14 @@ Engine::Progress Engine::call_remote(const Pending& p, uint32_t owner) noexcept 
       ++p.lane->remote_in_flight;
       p.lane->remote_slots |= uint64_t{1} << p.slot_index();
       count<uint64_t>(block_.remote_calls, 1);
+      if (p.op == static_cast<uint8_t>(Op::put) && p.value_bytes > kInlineValueBytes) {
+        // The owner fetches the value while it goes on serving: a get of the same key behind it
+        // would overtake it.
+        p.lane->moving_slot = uint64_t{1} << p.slot_index();
+        p.lane->place = Lane::Place::full;
+        dropped_ = true;
+        return Progress::busy;
+      }
       return Progress::answered;
     case Network::Sent::full:
       return Progress::again;

@@ -39,7 +39,7 @@ struct alignas(2 * kCacheLineBytes) Lane {
     ground,   ///< on the ground queue
     parked,   ///< silent for long: looked at in turn, one lane every few turns
     busy,     ///< a large value is moving; nothing further is taken until it is answered
-    full,     ///< every slot is in flight at other ranks
+    full,     ///< every slot is in flight at other ranks, or a large value is on its way to one
     closing,  ///< its client is gone; freed when nothing is in flight any more
   };
 
@@ -56,6 +56,7 @@ struct alignas(2 * kCacheLineBytes) Lane {
   uint32_t refused_seq = 0;       ///< last out-of-order sequence that was answered
   uint32_t remote_in_flight = 0;  ///< tickets out at other ranks
   uint64_t remote_slots = 0;      ///< their slots, one bit each
+  uint64_t moving_slot = 0;       ///< of them, the one of a large put: nothing further is taken
 
   // Constant while attached.
   LaneSetup setup{};

@@ -168,7 +168,11 @@ void RpcNetwork::deliver(AnswerSink& sink, const Answer& answer) noexcept {
     remote = {.status = lost(op, CallEnd::lost)};
   }
   if (rtt_ != nullptr && answer.rtt_ns > 0) rtt_->record(answer.rtt_ns);
-  // Before the client can know: from here on its memory is its own again.
+  // Before the client can know: from here on its memory is its own again. An owner that has not
+  // answered may be at it still: its connection must end first.
+  if (answer.end == CallEnd::timed_out && descriptor_of(answer.tag) != kNoDescriptor) {
+    node_->drop(answer.peer, "a large value has taken too long");
+  }
   release_descriptor(descriptor_of(answer.tag));
   sink.on_answer(ticket_of(answer.tag), remote);
 }

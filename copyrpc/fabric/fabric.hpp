@@ -17,7 +17,8 @@
 //       the fabric. `done` says that the local memory is free again, and for a read that the data
 //       is there; it does not say that the peer has seen anything.
 //   F4  An error names its peer, and touches the posts of that peer only.
-//   F5  After deregister returns, nothing writes to or reads from that memory any more.
+//   F5  After deregister returns, no access to that memory begins; one that had begun may go on
+//       until its peer is disconnected.
 //   F6  Posts become visible to the peer after submit at the latest, and may at once.
 //   F7  Bytes are never reordered or duplicated, and an access outside the registered memory, or
 //       with a key that is not (or no longer) valid, changes nothing: it ends as `failed`, or takes

@@ -5,6 +5,7 @@ namespace copyrpc::conformance {
 
 Transport make_transport(const std::string& name) {
   if (name.starts_with("ofi")) return ofi_transport(name);
+  if (name == "sim") return sim_transport();
   Transport none;
   none.absent = "no transport is called '" + name + "'";
   return none;

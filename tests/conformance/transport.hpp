@@ -36,6 +36,9 @@ struct Transport {
 /// libfabric's ("ofi-tcp", "ofi-shm", "ofi:<provider>").
 [[nodiscard]] Transport ofi_transport(const std::string& name);
 
+/// The simulated network, under a clock of its own.
+[[nodiscard]] Transport sim_transport();
+
 /// The transport of that name; `absent` says so when there is none.
 [[nodiscard]] Transport make_transport(const std::string& name);
 

@@ -123,7 +123,8 @@ class Client {
   // ---- synchronous: each call waits for its answer, as long as the daemon lives. They may be
   // mixed with asynchronous operations in flight, whose completions are kept for the next poll.
   // Ends: ok, invalid_key, and what is named with each call; disconnected (no effect) or, for
-  // writes, indeterminate when the daemon goes away.
+  // writes, indeterminate when the daemon goes away. A key of another rank that fails or cannot be
+  // reached ends as unreachable (no effect) or, for writes that may have happened, indeterminate.
 
   /// not_found.
   Result get(std::string_view key) noexcept;
@@ -142,7 +143,8 @@ class Client {
   Result add(std::string_view key, int64_t delta) noexcept;
   /// Replaces the expiry: `ttl_ms` from now; 0: never. not_found.
   Result touch(std::string_view key, uint32_t ttl_ms) noexcept;
-  /// One round trip to daemon thread `daemon` of the rank without touching data.
+  /// One round trip to a daemon thread without touching data: of the own rank, and beyond them of
+  /// the other ranks, in the order of RankHeader::owners.
   Result ping(uint32_t daemon = 0) noexcept;
 
   // ---- zero-copy put: reserve, fill, put.
@@ -196,9 +198,10 @@ class Client {
 
   // ---- enumeration
 
-  /// Calls on_key(std::string_view) for keys of the rank. A key that stands during the whole
-  /// enumeration is seen at least once (rarely twice, while the map grows). Stops at the first
-  /// status that is not ok and returns it. `on_key` must not use this Client.
+  /// Calls on_key(std::string_view) for keys of all ranks of the job, the own rank's first. A key
+  /// that stands during the whole enumeration is seen at least once (rarely twice, while the map
+  /// grows). Stops at the first status that is not ok (unreachable: a rank is down) and returns it.
+  /// `on_key` must not use this Client.
   template <class OnKey>
   Status for_each_key(OnKey&& on_key) {
     return run_keys(
