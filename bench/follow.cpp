@@ -28,7 +28,7 @@ Outcome<void> take_part(RankSession& session, uint32_t clients) {
     if (!note) return Failure{note.error};
     const std::optional<Order> order = Order::unpack(*note);
     if (!order) return Failure{"rank 0 announced something that makes no sense"};
-    if (!order->run) return {};
+    if (!order->run) return team.deliver({});  // rank 0 keeps the board up until then
     const uint64_t start_ns =
         start_of(*order, boot, session.clock().now_ns(), Crew::lead_ns(clients));
     const RunResult result = session.run(start_ns, order->duration_ns, "run");

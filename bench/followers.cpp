@@ -56,10 +56,14 @@ Followers& Followers::operator=(Followers&& other) noexcept {
 }
 
 Followers::~Followers() {
-  for (Follower& follower : followers_) {
-    if (follower.pid > 0) ::kill(follower.pid, SIGKILL);
+  tell(SIGTERM);  // they end their daemons in order
+  (void)finish();
+}
+
+void Followers::tell(int signal) noexcept {
+  for (const Follower& follower : followers_) {
+    if (follower.pid > 0) ::kill(follower.pid, signal);
   }
-  for (Follower& follower : followers_) (void)reap(follower, 0);
 }
 
 std::string Followers::reap(Follower& follower, int options) {
@@ -70,11 +74,7 @@ std::string Followers::reap(Follower& follower, int options) {
 }
 
 std::string Followers::look() {
-  if (interrupted() && !std::exchange(told_, true)) {
-    for (const Follower& follower : followers_) {
-      if (follower.pid > 0) ::kill(follower.pid, SIGTERM);
-    }
-  }
+  if (interrupted() && !std::exchange(told_, true)) tell(SIGTERM);
   for (Follower& follower : followers_) {
     const std::string how = reap(follower, WNOHANG);
     if (!how.empty() && ended_.empty()) {

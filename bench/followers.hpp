@@ -20,7 +20,7 @@ class Followers {
   Followers() = default;
   Followers(Followers&& other) noexcept { *this = std::move(other); }
   Followers& operator=(Followers&& other) noexcept;
-  /// Kills those that have not ended.
+  /// Ends those that have not ended.
   ~Followers();
 
   /// Names a rank that has ended before its time; empty: none. Passes an interrupt on to them.
@@ -34,6 +34,7 @@ class Followers {
     pid_t pid = -1;  ///< -1: has ended
   };
   [[nodiscard]] std::string reap(Follower& follower, int options);
+  void tell(int signal) noexcept;
 
   std::vector<Follower> followers_{};
   bool told_ = false;    ///< of the interrupt

@@ -30,9 +30,12 @@ constexpr int kLookEveryMs = 50;
 
 // In the child: nothing but what is safe after fork.
 [[noreturn]] void become_daemon(const std::vector<char*>& arguments, const char* runtime_dir,
-                                int out, int log) {
-  ::prctl(PR_SET_PDEATHSIG, SIGTERM);  // no daemon outlives the benchmark that started it
-  ::setpgid(0, 0);                     // Ctrl-C is for benchkv, which ends the daemon in order
+                                int out, int log, pid_t parent) {
+  // No daemon outlives the benchmark that started it. Not SIGTERM: libfabric's shared memory has a
+  // handler for it that can wait for itself while an endpoint is being opened.
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) ::_exit(127);
+  ::setpgid(0, 0);  // Ctrl-C is for benchkv, which ends the daemon in order
   ::dup2(out, STDOUT_FILENO);
   ::dup2(log, STDERR_FILENO);
   ::setenv("COPYKV_RUNTIME_DIR", runtime_dir, 1);
@@ -137,6 +140,8 @@ Outcome<void> LocalRank::spawn(const std::string& program, const RankSpec& spec)
                                     spec.transport,
                                     "--flush",
                                     spec.flush,
+                                    "--peer-timeout",
+                                    fmt::format("{}ns", spec.peer_timeout_ns),
                                     "--daemon-threads",
                                     std::to_string(spec.daemon_threads),
                                     "--memory",
@@ -147,8 +152,9 @@ Outcome<void> LocalRank::spawn(const std::string& program, const RankSpec& spec)
   arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
+  const pid_t parent = ::getpid();
   pid_ = ::fork();
-  if (pid_ == 0) become_daemon(arguments, runtime_dir_.c_str(), out.get(), log.get());
+  if (pid_ == 0) become_daemon(arguments, runtime_dir_.c_str(), out.get(), log.get(), parent);
   if (pid_ < 0) return Failure{fmt::format("cannot fork: {}", std::strerror(errno))};
   return {};
 }

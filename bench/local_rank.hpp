@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/fd.hpp"
 #include "bench/team.hpp"
@@ -22,6 +23,7 @@ struct RankSpec {
   std::string rendezvous = "none";
   std::string transport = "auto";
   std::string flush = "clocked";
+  uint64_t peer_timeout_ns = 3 * kNanosPerSecond;
   uint32_t daemon_threads = 1;
   uint64_t memory_bytes = 0;
   std::string wait = "adaptive";

@@ -58,6 +58,11 @@ void register_crew(Settings& settings, RunOptions& o) {
   settings.add("transport", o.transport,
                "auto|sim|ofi-tcp|ofi-shm|ofi:<provider>|rc|dc, between ranks");
   settings.add("flush", o.flush, "loop|call|clocked[:K]|hold:US, between ranks");
+  settings.add_duration(
+      "peer-timeout", o.peer_timeout_ns,
+      "silence after which a rank counts as failed: more than a daemon's default, "
+      "since a benchmark may well put more threads than cores on a machine",
+      kNanosPerSecond, {4 * kNanosPerMilli, 3600 * kNanosPerSecond});
   settings.add_choice<Wait>(
       "wait", o.wait, "how clients and daemon threads wait",
       {{"spin", Wait::spin}, {"adaptive", Wait::adaptive}, {"park", Wait::park}});

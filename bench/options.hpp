@@ -47,6 +47,7 @@ struct RunOptions {
   uint64_t memory_bytes = 0;  ///< 0: from the number and size of the keys and values
   std::string transport = "auto";
   std::string flush = "clocked";
+  uint64_t peer_timeout_ns = 3 * kNanosPerSecond;
   Wait wait = Wait::adaptive;
 
   // What is asked for.

@@ -91,6 +91,7 @@ Outcome<void> RankSession::start_daemon() {
     spec.rendezvous = options_.ranks > 1 ? options_.rendezvous : "none";
     spec.transport = options_.transport;
     spec.flush = options_.flush;
+    spec.peer_timeout_ns = options_.peer_timeout_ns;
     spec.daemon_threads = options_.daemon_threads;
     spec.memory_bytes = daemon_memory(options_);
     spec.wait = wait_name(options_.wait);
@@ -101,6 +102,8 @@ Outcome<void> RankSession::start_daemon() {
     attach_.runtime_dir = daemon_->runtime_dir();
     attach_.job = spec.job;
   }
+  // Says why there is no daemon better than its missing counters do.
+  if (AttachResult tried = Client::attach(attach_); !tried.client) return Failure{tried.error};
   Outcome<RankCounters> opened = RankCounters::open(attach_);
   if (!opened) return Failure{opened.error};
   counters_.emplace(std::move(*opened));

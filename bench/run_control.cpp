@@ -31,29 +31,39 @@ class Leader {
 
  private:
   [[nodiscard]] Outcome<void> load();
+  void end();
   void run_all();
   [[nodiscard]] RunResult run(uint64_t duration_ns, const std::string& phase);
   void add_others(RunResult& result);
   [[nodiscard]] Team::Notes gather(uint64_t within_ns) {
-    return session_.team().gather(within_ns, [this] { return session_.trouble(); });
+    auto notes = session_.team().gather(within_ns, [this] { return session_.trouble(); });
+    all_well_ = all_well_ && notes.failure.empty();
+    return notes;
   }
 
   RankSession& session_;
   Report& report_;
+  bool all_well_ = true;  ///< every rank has reported each time
 };
 
 Outcome<void> Leader::measure() {
   report_.host.transport = session_.transport();
   report_.host.clock = session_.clock().name();
   if (auto loaded = load(); !loaded) {
-    (void)session_.team().announce(Order{}.pack());
+    end();
     return loaded;
   }
   report_.line_rtt_before = measure_line_rtt(session_.clock());
   run_all();
   report_.line_rtt_after = measure_line_rtt(session_.clock());
-  (void)session_.team().announce(Order{}.pack());  // who cannot hear it has ended
+  end();
   return {};
+}
+
+// Lets go of all who can still hear it.
+void Leader::end() {
+  if (!session_.team().announce(Order{}.pack())) return;
+  (void)gather(all_well_ ? kReportWithinNs : kNanosPerSecond);
 }
 
 Outcome<void> Leader::load() {

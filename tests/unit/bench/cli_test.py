@@ -129,11 +129,14 @@ class ExitCodes(unittest.TestCase):
             self.assertEqual(len(ended.stderr.strip().splitlines()), 1, ended.stderr)
             self.assertEqual(ended.stdout, "")
 
-    def test_one_of_many_started_by_a_launcher_is_refused(self):
-        environment = dict(os.environ, OMPI_COMM_WORLD_SIZE="2")
-        ended = subprocess.run([BENCHKV, *SHORT], capture_output=True, env=environment, timeout=60,
-                               check=False)
-        self.assertEqual(ended.returncode, 2)
+    def test_flags_that_contradict_the_launcher_are_refused(self):
+        environment = dict(os.environ, OMPI_COMM_WORLD_SIZE="2", OMPI_COMM_WORLD_RANK="1")
+        for flags, line in ((["--ranks", "3"], "as rank 1 of 2"), (["--rank", "0"], "leave the fl"),
+                            (["--attach"], "not one per rank"), (SHORT, "--backend null")):
+            ended = subprocess.run([BENCHKV, *flags], capture_output=True, env=environment,
+                                   timeout=60, check=False, text=True)
+            self.assertEqual(ended.returncode, 2)
+            self.assertIn(line, ended.stderr)
 
     def test_a_file_that_cannot_be_written_fails_the_run(self):
         self.assertEqual(run(*SHORT, "--json", "/nonexistent/x.json").returncode, 1)
@@ -142,7 +145,8 @@ class ExitCodes(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             ended = run("--attach", "--runtime-dir", folder, "--job", "none", "--duration", "50ms")
         self.assertEqual(ended.returncode, 1)
-        self.assertTrue(ended.stderr.startswith("benchkv: client 0: "), ended.stderr)
+        self.assertIn("start `copykvd`", ended.stderr)
+        self.assertEqual(len(ended.stderr.strip().splitlines()), 1, ended.stderr)
 
 
 class Signals(unittest.TestCase):
