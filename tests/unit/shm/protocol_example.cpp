@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/unit/shm/protocol_example.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <span>
@@ -8,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "daemon/job_card.hpp"
 #include "shm/handshake.hpp"
 #include "shm/rank_page.hpp"
 #include "tests/storm/in_process.hpp"
@@ -145,7 +147,8 @@ void show_rank_page(std::map<std::string, Bytes>& examples) {
   header->abi_minor = kAbiMinor;
   header->fingerprint = layout_fingerprint();
   header->epoch = kEpoch;
-  header->rank_count = 1;
+  header->rank = 1;
+  header->rank_count = 2;
   header->daemon_count = 2;
   header->value_bytes_max = kValueBytesMaxDefault;
   header->memory_budget_bytes = uint64_t{1} << 30;
@@ -155,9 +158,12 @@ void show_rank_page(std::map<std::string, Bytes>& examples) {
   header->attaches = 3;
   header->clients_gone = 2;
   header->routing_epoch = 1;
-  for (uint32_t partition = 0; partition < kPartitionCount; ++partition) {
-    header->partition_owner[partition] = static_cast<uint16_t>(partition % 2);
-  }
+  const Routing routing = make_routing({2, 2}, header->rank);
+  header->owner_count = static_cast<uint32_t>(routing.owners.size());
+  std::copy(routing.owners.begin(), routing.owners.end(), header->owners);
+  std::copy(routing.partition_owner.begin(), routing.partition_owner.end(),
+            header->partition_owner);
+  std::copy(routing.partition_rail.begin(), routing.partition_rail.end(), header->partition_rail);
   examples["rank-header"] = bytes_of(*header);
 
   const auto block = zeroed<DaemonBlock>();
@@ -215,12 +221,29 @@ std::map<std::string, std::vector<Cells>> protocol_fields() {
        {FIELD(ResponseLine, head), FIELD(ResponseLine, value_bytes),
         FIELD(ResponseLine, user_flags), FIELD(ResponseLine, version), FIELD(ResponseLine, data)}},
       {"RankHeader",
-       {FIELD(R, magic), FIELD(R, abi_major), FIELD(R, abi_minor), FIELD(R, rank),
-        FIELD(R, fingerprint), FIELD(R, epoch), FIELD(R, rank_count), FIELD(R, daemon_count),
-        FIELD(R, value_bytes_max), FIELD(R, memory_budget_bytes), FIELD(R, started_unix_ms),
-        FIELD(R, pid), FIELD(R, clients_attached), FIELD(R, attaches), FIELD(R, attaches_refused),
-        FIELD(R, clients_gone), FIELD(R, bulk_bytes_granted), FIELD(R, routing_epoch),
-        FIELD(R, partition_owner)}},
+       {FIELD(R, magic),
+        FIELD(R, abi_major),
+        FIELD(R, abi_minor),
+        FIELD(R, rank),
+        FIELD(R, fingerprint),
+        FIELD(R, epoch),
+        FIELD(R, rank_count),
+        FIELD(R, daemon_count),
+        FIELD(R, value_bytes_max),
+        FIELD(R, memory_budget_bytes),
+        FIELD(R, started_unix_ms),
+        FIELD(R, pid),
+        FIELD(R, clients_attached),
+        FIELD(R, attaches),
+        FIELD(R, attaches_refused),
+        FIELD(R, clients_gone),
+        FIELD(R, bulk_bytes_granted),
+        FIELD(R, routing_epoch),
+        FIELD(R, owner_count),
+        FIELD(R, reserved),
+        FIELD(R, partition_owner),
+        FIELD(R, partition_rail),
+        FIELD(R, owners)}},
       {"DaemonBlock",
        {FIELD(D, sleeping),
         FIELD(D, turns),
@@ -248,6 +271,16 @@ std::map<std::string, std::vector<Cells>> protocol_fields() {
         FIELD(D, budget_bytes),
         FIELD(D, expired),
         FIELD(D, chain_full),
+        FIELD(D, remote_answers),
+        FIELD(D, inbound_requests),
+        FIELD(D, messages_sent),
+        FIELD(D, batches_sent),
+        FIELD(D, batches_received),
+        FIELD(D, ring_full),
+        FIELD(D, peers_up),
+        FIELD(D, peers_failed),
+        FIELD(D, peer_violations),
+        FIELD(D, rtt_ns),
         FIELD(D, phases),
         FIELD(D, turn_ns)}},
       {"MessageHead",

@@ -2,16 +2,13 @@
 // What docs/protocol.md shows, as the code makes it: bytes of examples, and rows of tables.
 #pragma once
 
-#include <cstddef>
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
-namespace copykv::test {
+#include "tests/unit/shm/protocol_document.hpp"
 
-using Bytes = std::vector<std::byte>;
-using Cells = std::vector<std::string>;
+namespace copykv::test {
 
 /// By name of the hex block.
 [[nodiscard]] std::map<std::string, Bytes> protocol_examples();
