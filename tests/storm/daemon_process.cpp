@@ -51,7 +51,11 @@ namespace fs = std::filesystem;
 
 }  // namespace
 
-DaemonProcess::DaemonProcess(std::vector<std::string> flags) : flags_(std::move(flags)) {
+DaemonProcess::DaemonProcess(std::vector<std::string> flags, std::string runtime_dir)
+    : flags_(std::move(flags)),
+      owns_runtime_dir_(runtime_dir.empty()),
+      runtime_dir_(std::move(runtime_dir)) {
+  if (!owns_runtime_dir_) return;
   std::string pattern = (fs::temp_directory_path() / "copykv-storm-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp: " + pattern);
   runtime_dir_ = pattern;
@@ -60,10 +64,15 @@ DaemonProcess::DaemonProcess(std::vector<std::string> flags) : flags_(std::move(
 DaemonProcess::~DaemonProcess() {
   if (pid_ > 0) (void)stop();
   std::error_code ignored;
-  fs::remove_all(runtime_dir_, ignored);
+  if (owns_runtime_dir_) fs::remove_all(runtime_dir_, ignored);
 }
 
 void DaemonProcess::start() {
+  launch();
+  await_ready();
+}
+
+void DaemonProcess::launch() {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("pipe");
   output_ = Fd(ends[0]);
@@ -73,12 +82,14 @@ void DaemonProcess::start() {
   const std::string program = daemon_program();
   pid_ = ::fork();
   if (pid_ == 0) become(program, arguments, daemon_end.get());
-  daemon_end.reset();
+}
+
+void DaemonProcess::await_ready() {
   std::string said;
   char byte;
   while (said.find('\n') == std::string::npos && ::read(output_.get(), &byte, 1) == 1) said += byte;
   if (said.rfind("ready", 0) != 0) {
-    throw std::runtime_error(fmt::format("{} is not ready (code {}): {}", program, reap(0), said));
+    throw std::runtime_error(fmt::format("copykvd is not ready (code {}): {}", reap(0), said));
   }
 }
 

@@ -32,13 +32,18 @@ struct Resources {
 
 class DaemonProcess {
  public:
-  explicit DaemonProcess(std::vector<std::string> flags = {"--memory", "64MiB"});
+  /// `runtime_dir` given: it is used and left, so that the ranks of a job can share one.
+  explicit DaemonProcess(std::vector<std::string> flags = {"--memory", "64MiB"},
+                         std::string runtime_dir = {});
   DaemonProcess(const DaemonProcess&) = delete;
   DaemonProcess& operator=(const DaemonProcess&) = delete;
   ~DaemonProcess();
 
   /// Starts and waits for the line `ready`. Throws std::runtime_error with what the daemon said.
   void start();
+  /// The two halves of start, for daemons that wait for each other.
+  void launch();
+  void await_ready();
   /// For the next start().
   void set_flags(std::vector<std::string> flags) { flags_ = std::move(flags); }
   /// kill -9, and waits for the end.
@@ -61,6 +66,7 @@ class DaemonProcess {
   int reap(int options);
 
   std::vector<std::string> flags_;
+  const bool owns_runtime_dir_;
   std::string runtime_dir_;
   pid_t pid_ = -1;
   Fd output_;  ///< of the daemon: stdout
