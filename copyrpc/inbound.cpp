@@ -67,11 +67,10 @@ void Node::walk(Peer& peer, std::span<Answer> answers, uint32_t& taken) noexcept
     peer.walk_position = batch.start + sizeof(BatchHeader);
   }
   while (peer.walk_left > 0) {
-    MessageHeader header;
-    if (peer.walk_position + sizeof(header) > end) {
+    if (peer.walk_position + sizeof(MessageHeader) > end) {
       return violate(peer, "more messages than its batch has room for");
     }
-    peer.ring.copy_out(peer.walk_position, &header, sizeof(header));
+    const auto header = peer.ring.get<MessageHeader>(peer.walk_position);
     if (header.payload_bytes > options_.message_bytes_max || header.reserved != 0 ||
         message_bytes(header.payload_bytes) > end - peer.walk_position) {
       return violate(peer, "a message that runs over its batch");
@@ -150,14 +149,6 @@ uint32_t Node::take_lost(std::span<Answer> answers) noexcept {
   return taken;
 }
 
-const std::byte* Node::view(const Peer& peer, uint64_t position, uint32_t bytes,
-                            std::byte* scratch) const noexcept {
-  if (!peer.ring.wraps(position, bytes)) [[likely]]
-    return peer.ring.at(position);
-  peer.ring.copy_out(position, scratch, bytes);
-  return scratch;
-}
-
 void Node::queue_for_serving(Peer& peer) noexcept {
   if (peer.serving) return;
   peer.serving = true;
@@ -205,8 +196,7 @@ uint32_t Node::serve(Peer& peer, std::span<InboundCall> calls) noexcept {
   const uint64_t end = batch.start + batch.bytes;
   uint32_t taken = 0;
   while (batch.calls_left > 0 && taken < calls.size()) {
-    MessageHeader header;
-    peer.ring.copy_out(peer.serve.position, &header, sizeof(header));
+    const auto header = peer.ring.get<MessageHeader>(peer.serve.position);
     // It was checked when it came; a peer can still have changed it since.
     if (peer.serve.messages_left == 0 || header.payload_bytes > options_.message_bytes_max ||
         message_bytes(header.payload_bytes) > end - peer.serve.position ||

@@ -6,7 +6,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -22,7 +21,6 @@ using copykv::Outcome;
 
 namespace {
 
-constexpr uint32_t kCompletionsPerPoll = 32;
 constexpr uint32_t kRingBytesMax = 1U << 20;
 constexpr uint32_t kPageBytes = 4096;
 constexpr uint32_t kOldCallsPerBeat = 256;
@@ -172,9 +170,8 @@ uint32_t Node::take_transfers(std::span<TransferEnd> ends) noexcept {
 }
 
 uint32_t Node::poll() noexcept {
-  std::array<Completion, kCompletionsPerPoll> completions;
-  const uint32_t count = fabric_.poll(completions);
-  for (uint32_t index = 0; index < count; ++index) on_completion(completions[index]);
+  const uint32_t count = fabric_.poll(completions_);
+  for (uint32_t index = 0; index < count; ++index) on_completion(completions_[index]);
   return count;
 }
 
@@ -290,10 +287,6 @@ void Node::end_old_calls(Peer& peer) noexcept {
 bool Node::busy() const noexcept {
   return calls_.in_use() > 0 || active_count_ > 0 || failing_count_ > 0 || !arrivals_.empty() ||
          !serving_.empty() || !transfers_.empty() || !timed_out_.empty();
-}
-
-bool Node::is_up(PeerId peer) const noexcept {
-  return peer < peers_.size() && peers_[peer].state == Peer::State::up;
 }
 
 uint32_t Node::peers_up() const noexcept {

@@ -26,6 +26,7 @@
 //   reply, flush), inbound.cpp (batches, answers, calls).
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -164,7 +165,10 @@ class Node {
   void reply(const InboundCall& call, std::span<const std::byte> head,
              std::span<const std::byte> body) noexcept;
   /// Whether the peer that made this call can still be answered.
-  [[nodiscard]] bool is_live(const InboundCall& call) const noexcept;
+  [[nodiscard]] bool is_live(const InboundCall& call) const noexcept {
+    const Peer& peer = peers_[call.peer];
+    return peer.usable() && peer.session == call.session;
+  }
   /// Lets messages go, as the policy says, and gives back what was taken.
   void flush() noexcept;
 
@@ -187,7 +191,9 @@ class Node {
 
   /// Whether polling must go on: anything staged, in flight, or to be served.
   [[nodiscard]] bool busy() const noexcept;
-  [[nodiscard]] bool is_up(PeerId peer) const noexcept;
+  [[nodiscard]] bool is_up(PeerId peer) const noexcept {
+    return peer < peers_.size() && peers_[peer].state == Peer::State::up;
+  }
   [[nodiscard]] uint32_t peers_up() const noexcept;
   [[nodiscard]] uint32_t calls_in_flight() const noexcept { return calls_.in_use(); }
   [[nodiscard]] uint32_t ring_bytes() const noexcept { return ring_bytes_; }
@@ -246,8 +252,13 @@ class Node {
   [[nodiscard]] uint32_t take_lost(std::span<Answer> answers) noexcept;
   [[nodiscard]] uint32_t serve(Peer& peer, std::span<InboundCall> calls) noexcept;
   [[nodiscard]] bool next_batch_to_serve(Peer& peer) noexcept;
-  [[nodiscard]] const std::byte* view(const Peer& peer, uint64_t position, uint32_t bytes,
-                                      std::byte* scratch) const noexcept;
+  [[nodiscard]] static const std::byte* view(const Peer& peer, uint64_t position, uint32_t bytes,
+                                             std::byte* scratch) noexcept {
+    if (!peer.ring.wraps(position, bytes)) [[likely]]
+      return peer.ring.at(position);
+    peer.ring.copy_out(position, scratch, bytes);
+    return scratch;
+  }
   void release(Peer& peer) noexcept;
   void queue_for_serving(Peer& peer) noexcept;
 
@@ -312,6 +323,7 @@ class Node {
   std::vector<std::byte> call_scratch_;
   bool answer_scratch_taken_ = false;
   bool call_scratch_taken_ = false;
+  std::array<Completion, 32> completions_{};
   NodeCounters counters_{};
 };
 

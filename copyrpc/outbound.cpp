@@ -98,11 +98,6 @@ void Node::reply(const InboundCall& call, std::span<const std::byte> head,
   stage(peer, {payload_bytes, MessageKind::answer, 0, 0, call.id}, head, body);
 }
 
-bool Node::is_live(const InboundCall& call) const noexcept {
-  const Peer& peer = peers_[call.peer];
-  return peer.usable() && peer.session == call.session;
-}
-
 /// Appends to the open batch; there is room.
 void Node::stage(Peer& peer, const MessageHeader& header, std::span<const std::byte> head,
                  std::span<const std::byte> body) noexcept {
@@ -113,9 +108,11 @@ void Node::stage(Peer& peer, const MessageHeader& header, std::span<const std::b
   }
   ++peer.open_messages;
   ++counters_.messages_sent;
-  peer.mirror.copy_in(peer.staged, &header, sizeof(header));
+  peer.mirror.put(peer.staged, header);
   const uint64_t payload = peer.staged + sizeof(header);
-  if (!head.empty()) {
+  if (head.size() % 8 == 0) [[likely]] {
+    peer.mirror.copy_words_in(payload, head.data(), static_cast<uint32_t>(head.size()));
+  } else {
     peer.mirror.copy_in(payload, head.data(), static_cast<uint32_t>(head.size()));
   }
   if (!body.empty()) {

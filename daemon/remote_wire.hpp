@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "copyrpc/fabric/fabric.hpp"
 #include "shm/item.hpp"
@@ -38,6 +39,17 @@ struct RemoteAnswerHead {
 };
 static_assert(sizeof(RemoteAnswerHead) == 24);
 static_assert(sizeof(copyrpc::RemoteMemory) == 24);
+
+/// Keys are 8-byte aligned, and readable and writable to the next multiple of 8. Most are of 8
+/// bytes: words cost less than a call of memcpy.
+inline void copy_key(std::byte* to, const void* from, uint32_t bytes) noexcept {
+  const auto* source = static_cast<const std::byte*>(from);
+  if (bytes > 64) [[unlikely]] {
+    std::memcpy(to, from, round_up_8(bytes));
+    return;
+  }
+  for (uint32_t done = 0; done < bytes; done += 8) std::memcpy(to + done, source + done, 8);
+}
 
 /// The largest of them: a put with the longest key and the longest value that travels inside.
 inline constexpr uint32_t kRemoteMessageBytesMax =

@@ -61,14 +61,14 @@ bool RpcNetwork::decode(const InboundCall& call, uint32_t index, RemoteRequest& 
   if (value_inside > kInlineValueBytes || call.payload_bytes != value_at + value_inside) {
     return false;
   }
-  call_memory_[index] = {};
+  call_memory_[index].bytes = 0;
   if (moved) std::memcpy(&call_memory_[index], call.payload + sizeof(head), sizeof(RemoteMemory));
   if (moved && op == Op::put &&
       (head.value_bytes <= kInlineValueBytes || head.value_bytes > call_memory_[index].bytes)) {
     return false;
   }
   std::byte* key = key_rooms_[index].bytes;
-  std::memcpy(key, call.payload + key_at, round_up_8(head.key_bytes));
+  copy_key(key, call.payload + key_at, head.key_bytes);
   to = {.key = {key, head.key_bytes, 0},
         .op = op,
         .condition = static_cast<Condition>(head.mode & kModeCondition),

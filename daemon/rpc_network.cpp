@@ -21,7 +21,6 @@ namespace {
 constexpr uint32_t kDescriptorsMax = 256;
 constexpr uint32_t kNoDescriptor = 0xffff;
 constexpr uint32_t kAnswerReserveBytesMin = 512;
-constexpr uint32_t kAnswersPerPoll = 64;
 
 /// A ticket and what its end will need, in the two words that copyrpc keeps.
 [[nodiscard]] CallTag pack(const Ticket& ticket, Op op, uint32_t descriptor) noexcept {
@@ -86,8 +85,10 @@ RpcNetwork::~RpcNetwork() {
 }
 
 /// Registers the memory of a large value for this one call.
-Network::Sent RpcNetwork::describe(const Pending& request, uint32_t& descriptor) noexcept {
+Network::Sent RpcNetwork::describe(uint32_t owner, const Pending& request,
+                                   uint32_t& descriptor) noexcept {
   const bool is_put = request.op == static_cast<uint8_t>(Op::put);
+  if (!node_->is_up(owners_[owner])) return Sent::unreachable;
   if (free_descriptor_ == kNoDescriptor) return Sent::full;
   const uint64_t bytes = is_put ? request.value_bytes : request.room_bytes;
   auto memory = fabric_->register_memory(request.memory, bytes, copyrpc::Access::remote_read_write);
@@ -107,14 +108,14 @@ void RpcNetwork::release_descriptor(uint32_t descriptor) noexcept {
 }
 
 Network::Sent RpcNetwork::call(uint32_t owner, const Pending& request) noexcept {
-  if (owner >= owners_.size() || !node_->is_up(owners_[owner])) return Sent::unreachable;
+  if (owner >= owners_.size()) return Sent::unreachable;
   const auto op = static_cast<Op>(request.op);
   const bool is_put = op == Op::put;
   const bool moved = (is_put && request.value_bytes > kInlineValueBytes) ||
                      (op == Op::get && request.room_bytes > 0);
   uint32_t descriptor = kNoDescriptor;
   if (moved) {
-    const Sent described = describe(request, descriptor);
+    const Sent described = describe(owner, request, descriptor);
     if (described != Sent::accepted) return described;
   }
   alignas(8) std::byte head[sizeof(RemoteRequestHead) + sizeof(RemoteMemory) + kKeyBytesMax];
@@ -132,7 +133,7 @@ Network::Sent RpcNetwork::call(uint32_t owner, const Pending& request) noexcept 
     std::memcpy(head + head_bytes, &descriptors_[descriptor].memory.remote, sizeof(RemoteMemory));
     head_bytes += sizeof(RemoteMemory);
   }
-  std::memcpy(head + head_bytes, request.key.data, round_up_8(request.key.bytes));
+  copy_key(head + head_bytes, request.key.data, request.key.bytes);
   head_bytes += round_up_8(request.key.bytes);
   const std::span<const std::byte> value(request.memory,
                                          is_put && !moved ? request.value_bytes : uint32_t{0});
@@ -151,10 +152,9 @@ uint32_t RpcNetwork::poll_answers(AnswerSink& sink, uint32_t answers_max) noexce
   ++turns_;
   if (fabric_->limits().poll_is_system_call && turns_ % kTurnsPerIdlePoll != 0 && !busy()) return 0;
   (void)node_->poll();
-  std::array<Answer, kAnswersPerPoll> answers;
-  const uint32_t count =
-      node_->take_answers(std::span(answers).first(std::min(answers_max, kAnswersPerPoll)));
-  for (uint32_t index = 0; index < count; ++index) deliver(sink, answers[index]);
+  const uint32_t count = node_->take_answers(
+      std::span(answers_).first(std::min<size_t>(answers_max, answers_.size())));
+  for (uint32_t index = 0; index < count; ++index) deliver(sink, answers_[index]);
   return count;
 }
 

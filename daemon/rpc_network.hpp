@@ -65,7 +65,8 @@ class RpcNetwork final : public Network {
     copyrpc::Memory memory{};
     uint32_t next_free = 0;
   };
-  [[nodiscard]] Sent describe(const Pending& request, uint32_t& descriptor) noexcept;
+  [[nodiscard]] Sent describe(uint32_t owner, const Pending& request,
+                              uint32_t& descriptor) noexcept;
   void release_descriptor(uint32_t descriptor) noexcept;
   void deliver(AnswerSink& sink, const copyrpc::Answer& answer) noexcept;
   [[nodiscard]] bool decode_answer(const copyrpc::Answer& answer, Op op, RemoteAnswer& to) noexcept;
@@ -83,6 +84,7 @@ class RpcNetwork final : public Network {
   uint32_t answer_reserve_bytes_ = 0;  ///< room for a value in the answer of a get
   PhaseHistogram* rtt_ = nullptr;
 
+  std::array<copyrpc::Answer, 64> answers_{};
   std::vector<Descriptor> descriptors_;
   uint32_t free_descriptor_ = 0;
 

@@ -2,18 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counts the daemon's instructions per request under callgrind and compares them with their limits.
 
-usage: engine_cost.py PATH_TO_ENGINE_COST
+usage: engine_cost.py PATH_TO_ENGINE_COST PATH_TO_REMOTE_COST
 
-A whole turn is counted: scan, read and check, lookup, answer. Counts hold for a build with
+A whole turn is counted: scan, read and check, lookup, answer; of a remote request, those of
+both daemons. Counts hold for a build with
 optimisation and without sanitizers; otherwise this is skipped (77).
 """
+import pathlib
 import re
 import shutil
 import subprocess
 import sys
 
-# operation, requests per turn, most instructions per request
-LIMITS = [("get", "16", 150), ("get", "1", 600), ("put", "16", 700)]
+# program, operation, requests per turn, most instructions per request
+LIMITS = [("engine_cost", "get", "16", 150), ("engine_cost", "get", "1", 600),
+          ("engine_cost", "put", "16", 700), ("remote_cost", "get", "16", 2000),
+          ("remote_cost", "put", "16", 2200)]
 
 
 def count(program, operation, group):
@@ -25,7 +29,8 @@ def count(program, operation, group):
 
 
 def main():
-    program = sys.argv[1]
+    programs = {pathlib.Path(path).name: path for path in sys.argv[1:]}
+    program = programs["engine_cost"]
     if shutil.which("valgrind") is None:
         print("skipped: valgrind is not installed")
         return 77
@@ -34,11 +39,11 @@ def main():
         print("skipped: a sanitizer build")
         return 77
     over = 0
-    for operation, group, limit in LIMITS:
-        instructions = count(program, operation, group)
+    for name, operation, group, limit in LIMITS:
+        instructions = count(programs[name], operation, group)
         ok = 0 < instructions <= limit
         over += not ok
-        print(f"{operation} in groups of {group:>2} {instructions:7.1f} instructions, limit {limit}"
+        print(f"{name}: {operation} in groups of {group:>2} {instructions:7.1f} instructions, limit {limit}"
               f"{'' if ok else '  OVER'}")
     return 1 if over else 0
 
