@@ -51,10 +51,17 @@ class DaemonProcess:
                 "COPYKV_BUILD_ROOT": str(build_root())}
 
     def start(self):
+        self.launch()
+        return self.await_ready()
+
+    def launch(self, prefix=()):
+        """The first half of start, for ranks that wait for each other. `prefix`: what runs it."""
         self.log = tempfile.TemporaryFile(prefix="copykv-e2e-")
         self.process = subprocess.Popen(
-            [str(self.program), *self.flags], env=self.environment(), stdin=subprocess.DEVNULL,
+            [*prefix, str(self.program), *self.flags], env=self.environment(), stdin=subprocess.DEVNULL,
             stdout=self.log, stderr=subprocess.STDOUT, preexec_fn=end_with_parent)
+
+    def await_ready(self):
         give_up = time.monotonic() + READY_SECONDS_MAX
         while not any(line.startswith("ready") for line in self.output().splitlines()):
             if self.process.poll() is not None or time.monotonic() > give_up:

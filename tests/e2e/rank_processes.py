@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ranks of one job on this machine, and copykv beside them.
+
+    with RankProcesses(["--transport", "ofi-tcp"], daemon_threads=[1, 2, 3]) as ranks:
+        ranks.copykv(0, "put", "key", "value")
+"""
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+from daemon_process import DaemonProcess, build_root
+
+COPYKV_SECONDS_MAX = 60
+
+
+class RankProcesses:
+    """Ranks that meet in a directory, or where `rendezvous` says. `prefix`: per rank, what runs
+    its programs (ip netns exec ...)."""
+
+    def __init__(self, flags=(), daemon_threads=(1, 1, 1), rendezvous=None, prefix=None):
+        self.directory = tempfile.mkdtemp(prefix="copykv-e2e-")
+        meeting = pathlib.Path(self.directory) / "rendezvous"
+        meeting.mkdir()
+        self.prefix = prefix or [[] for _ in daemon_threads]
+        self.daemons = []
+        for rank, threads in enumerate(daemon_threads):
+            own = ["--rank", str(rank), "--ranks", str(len(daemon_threads)), "--daemon-threads",
+                   str(threads), "--rendezvous", rendezvous or f"file://{meeting}"]
+            self.daemons.append(DaemonProcess([*own, *flags], runtime_dir=self.directory + "/run"))
+
+    def __enter__(self):
+        try:
+            for daemon, prefix in zip(self.daemons, self.prefix):
+                daemon.launch(prefix)
+            for daemon in self.daemons:
+                daemon.await_ready()
+        except BaseException:
+            self.__exit__(True)
+            raise
+        return self
+
+    def __exit__(self, failure, *_):
+        codes = [daemon.stop() for daemon in self.daemons]
+        shutil.rmtree(self.directory, ignore_errors=True)
+        if failure is None and any(codes):
+            raise RuntimeError(f"the ranks ended with {codes}; they said:\n{self.output()}")
+
+    def output(self):
+        return "".join(daemon.output() for daemon in self.daemons)
+
+    def copykv(self, rank, *arguments, stdin=b""):
+        environment = {**self.daemons[rank].environment(), "COPYKV_TIMEOUT": "30s"}
+        return subprocess.run(
+            [*self.prefix[rank], build_root() / "tools" / "copykv", "--rank", str(rank),
+             *arguments], input=stdin, env=environment, capture_output=True,
+            timeout=COPYKV_SECONDS_MAX, check=False)
+
+
+def left_in_shared_memory(pids):
+    """Files that the shm provider of these processes has left."""
+    return [name for name in os.listdir("/dev/shm") if name.split(":")[0] in map(str, pids)]
