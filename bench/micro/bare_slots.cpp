@@ -110,14 +110,14 @@ int compare(const Spec& spec) {
   RankSpec rank_spec;
   rank_spec.memory_bytes = std::max<uint64_t>(uint64_t{64} << 20, uint64_t{spec.keys} * 128);
   rank_spec.wait = "spin";
-  auto rank = LocalRank::start(rank_spec);
+  auto rank = LocalRank::start(rank_spec, [] { return std::string(); });
   if (!rank) {
     fmt::print(stderr, "bare_slots: {}\n", rank.error);
     return 1;
   }
   Options options;
   options.runtime_dir = rank->runtime_dir();
-  options.job = rank->job();
+  options.job = rank_spec.job;
   options.queue_depth = spec.depth;
   options.wait = Wait::spin;
   auto attached = Client::attach(options);
