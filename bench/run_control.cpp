@@ -55,7 +55,11 @@ Outcome<void> Leader::measure() {
   }
   report_.line_rtt_before = measure_line_rtt(session_.clock());
   run_all();
-  report_.line_rtt_after = measure_line_rtt(session_.clock());
+  if (all_well_) {
+    report_.line_rtt_after = measure_line_rtt(session_.clock());
+  } else {
+    report_.line_rtt_after.note = "not measured after the runs: a rank was lost";
+  }
   end();
   return {};
 }
