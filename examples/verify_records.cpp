@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads every package record of a dpkg status file back from copykv and compares each byte.
 //
-//   verify_records /var/lib/dpkg/status
+//   verify_records /var/lib/dpkg/status [RANK]
 //
 // Each record is expected under the name of its package ("bash"), or name:architecture when several
-// records have that name ("libc6:i386"), as tools/quickstart stores them. Keeps 16 reads in flight.
+// records have that name ("libc6:i386"), as tools/quickstart stores them. Attaches to rank 0, or to
+// the rank given; it finds every key from there. Keeps 16 reads in flight.
 // Exit: 0 all equal, 1 a record is missing or differs, 2 usage, 3 no daemon.
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -89,10 +91,12 @@ size_t verify(copykv::Client& kv, const std::vector<Record>& records) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fputs("usage: verify_records FILE\n", stderr);
+  if (argc < 2 || argc > 3) {
+    std::fputs("usage: verify_records FILE [RANK]\n", stderr);
     return 2;
   }
+  copykv::Options options;
+  if (argc == 3) options.rank = static_cast<uint32_t>(std::strtoul(argv[2], nullptr, 10));
   std::ifstream stream(argv[1], std::ios::binary);
   const std::string file((std::istreambuf_iterator<char>(stream)), {});
   const std::vector<Record> records = split_records(file);
@@ -100,7 +104,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "verify_records: %s holds no record\n", argv[1]);
     return 2;
   }
-  auto attached = copykv::Client::attach({});
+  auto attached = copykv::Client::attach(options);
   if (!attached.client) {
     std::fprintf(stderr, "verify_records: %s\n", attached.error.c_str());
     return 3;

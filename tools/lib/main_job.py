@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stores this machine's package records, reads them back from many processes, measures, reports.
+"""Stores this machine's package records on two ranks, reads them back from processes of both,
+measures, reports.
 
     main_job.py --build DIR [--readers N] [--seconds S] [--status-file FILE]
 
@@ -17,6 +18,8 @@ import sys
 import tempfile
 import time
 
+RANKS = 2
+CLIENTS = 4  # of the measurement, on each rank
 READY_SECONDS_MAX = 60.0
 STEP_SECONDS_MAX = 120.0
 HERE = pathlib.Path(__file__).resolve().parent
@@ -35,28 +38,54 @@ def run(command, environment, stdout=subprocess.PIPE):
     return (done.stdout or b"").decode()
 
 
-@contextlib.contextmanager
-def rank(build, directory, environment):
-    """A copykvd that is ready inside the block, and has drained and ended after it."""
-    log_path = pathlib.Path(directory) / "copykvd.log"
-    with open(log_path, "wb") as log:
-        daemon = subprocess.Popen([build / "daemon" / "copykvd"], env=environment, stdout=log,
-                                  stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-    try:
+class Rank:
+    """One copykvd of the job."""
+
+    def __init__(self, number, build, directory, environment):
+        self.number = number
+        self.log_path = pathlib.Path(directory) / f"copykvd{number}.log"
+        with open(self.log_path, "wb") as log:
+            self.daemon = subprocess.Popen(
+                [build / "daemon" / "copykvd", "--rank", str(number), "--ranks", str(RANKS),
+                 "--rendezvous", f"file://{directory}/meet"], env=environment, stdout=log,
+                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+
+    def said(self):
+        return self.log_path.read_text(errors="replace")
+
+    def await_ready(self):
         give_up = time.monotonic() + READY_SECONDS_MAX
-        while not re.search(r"^ready", log_path.read_text(errors="replace"), re.M):
-            if daemon.poll() is not None or time.monotonic() > give_up:
-                raise StepFailed(f"copykvd did not start:\n{log_path.read_text()}")
+        while not re.search(r"^ready", self.said(), re.M):
+            if self.daemon.poll() is not None or time.monotonic() > give_up:
+                raise StepFailed(f"copykvd of rank {self.number} did not start:\n{self.said()}")
             time.sleep(0.01)
-        yield daemon
-        daemon.send_signal(signal.SIGTERM)
-        if daemon.wait(READY_SECONDS_MAX) != 0:
-            raise StepFailed(f"copykvd ended with code {daemon.returncode}:\n"
-                             + log_path.read_text())
+
+    def stop(self):
+        if self.daemon.wait(READY_SECONDS_MAX) != 0:
+            raise StepFailed(f"copykvd of rank {self.number} ended with code "
+                             f"{self.daemon.returncode}:\n{self.said()}")
+
+
+@contextlib.contextmanager
+def ranks(build, directory, environment):
+    """The job is ready inside the block, and has drained and ended after it."""
+    os.mkdir(os.path.join(directory, "meet"))
+    started = []
+    try:
+        for number in range(RANKS):
+            started.append(Rank(number, build, directory, environment))
+        for rank in started:
+            rank.await_ready()
+        yield
+        for rank in started:
+            rank.daemon.send_signal(signal.SIGTERM)
+        for rank in started:
+            rank.stop()
     finally:
-        if daemon.poll() is None:
-            daemon.kill()
-            daemon.wait()
+        for rank in started:
+            if rank.daemon.poll() is None:
+                rank.daemon.kill()
+                rank.daemon.wait()
 
 
 def load(build, directory, environment, status_file):
@@ -68,11 +97,22 @@ def load(build, directory, environment, status_file):
     return sum(1 for _ in open(records, "rb"))
 
 
+def remote_calls(build, environment):
+    """Requests that went from one rank to the other so far."""
+    calls = 0
+    for number in range(RANKS):
+        text = run([build / "tools" / "copykv", "--rank", number, "stat", "--json"], environment)
+        calls += sum(daemon["remote_calls"] for daemon in json.loads(text)["daemons"])
+    return calls
+
+
 def read_back(build, environment, status_file, readers):
-    """All readers at once; returns the records and bytes that each of them compared."""
+    """All readers at once, on each rank as many; returns the records and bytes that each of them
+    compared."""
     command = [build / "examples" / "verify_records", status_file]
-    running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT) for _ in range(readers)]
+    running = [subprocess.Popen([*command, str(reader % RANKS)], env=environment,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+               for reader in range(readers)]
     try:
         outputs = [reader.communicate(timeout=STEP_SECONDS_MAX)[0].decode() for reader in running]
     finally:
@@ -93,8 +133,8 @@ def read_back(build, environment, status_file, readers):
 
 def measure(build, directory, environment, seconds):
     document = pathlib.Path(directory) / "benchkv.json"
-    run([build / "bench" / "benchkv", "run", "--duration", str(seconds), "--quiet",
-         "--json", document], environment)
+    run([build / "bench" / "benchkv", "run", "--ranks", RANKS, "--client-threads", CLIENTS,
+         "--duration", seconds, "--quiet", "--json", document], environment)
     return json.loads(document.read_text())
 
 
@@ -104,36 +144,47 @@ def duration_text(nanoseconds):
 
 def report_measurement(document):
     result = document["runs"][-1]
-    latency = result["latency_ns"]["all"]
-    line_rtt = document["line_rtt_ns"]
-    line_ns = (line_rtt["before"] + line_rtt["after"]) / 2
+    latency, between = result["latency_ns"], result["copyrpc"]
     verified, wrong = result["reads_verified"], result["wrong_values"]
+    slowest, fastest = (result["rank_balance"][f"ops_per_second_{end}"] for end in ("min", "max"))
     print(f"""\
-Measured {result['ops_per_second']:,.0f} operations/s: one client, one at a time, half reads, half \
-writes,
-         8-byte keys and values; {verified:,} reads were checked, {wrong} were wrong.
-         Half of the operations took at most {duration_text(latency['p50'])}, 99 % at most \
-{duration_text(latency['p99'])}.
-         A bare cache line goes from core to core and back in {line_ns:,.0f} ns here (line_rtt):
-         the median operation costs {latency['p50'] / line_ns:.2f} of that.""")
+Measured {result['ops_per_second']:,.0f} operations/s: {RANKS} ranks with {CLIENTS} clients each, \
+one operation at a time,
+         half reads, half writes, 8-byte keys and values, half of the keys on the other rank;
+         {verified:,} reads were checked, {wrong} were wrong.
+         Half of the reads of keys on the own rank took at most \
+{duration_text(latency['get_local']['p50'])}, of keys on the
+         other rank {duration_text(latency['get_remote']['p50'])} (over \
+{document['host']['transport']}; daemon to daemon and back {duration_text(between['rtt_ns']['p50'])}).
+         The slower rank did {slowest:,.0f} operations/s, the faster one {fastest:,.0f}.
+         {os.cpu_count()} cores run {RANKS} daemons and {RANKS * CLIENTS} clients here: more cores \
+mean less waiting.""")
 
 
 def job(arguments, directory):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("COPYKV_")}
+    others = ("COPYKV_", "OMPI_", "PMIX_", "PMI_", "SLURM_")  # this is not a launcher's job
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     environment = {**clean, "COPYKV_RUNTIME_DIR": directory}
     build, status_file = arguments.build.resolve(), arguments.status_file
-    with rank(build, directory, environment):
+    with ranks(build, directory, environment):
         began = time.monotonic()
         stored = load(build, directory, environment, status_file)
         loaded = time.monotonic()
+        before = remote_calls(build, environment)
         records, size = read_back(build, environment, status_file, arguments.readers)
         compared = time.monotonic()
+        crossed = remote_calls(build, environment) - before
     if records != stored:
         raise StepFailed(f"{stored} records were stored, the readers know {records}")
+    if crossed == 0:
+        raise StepFailed("no read went from one rank to the other")
     print(f"""\
-Stored   {records:,} packages of {status_file}, {size:,} bytes, in {loaded - began:.2f} s.
+Stored   {records:,} packages of {status_file}, {size:,} bytes, on {RANKS} ranks, in \
+{loaded - began:.2f} s.
 Read     {arguments.readers} processes x {records:,} packages = {arguments.readers * records:,} \
-reads compared byte by byte: 0 differences, in {compared - loaded:.2f} s.""", flush=True)
+reads compared byte by byte: 0 differences, in {compared - loaded:.2f} s.
+         Half of the processes are clients of each rank; {crossed:,} requests went to the other \
+rank.""", flush=True)
     report_measurement(measure(build, directory, environment, arguments.seconds))
 
 
