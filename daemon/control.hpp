@@ -69,6 +69,7 @@ class Control {
   void warn_once_of_full_memory();
 
   const DaemonOptions options_;
+  std::string fabric_address_;  ///< --address, else the way to the rendezvous
   std::string job_dir_;
   std::string socket_path_;
   std::string info_path_;

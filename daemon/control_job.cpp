@@ -11,6 +11,8 @@
 #include "base/runtime_paths.hpp"
 #include "base/units.hpp"
 #include "daemon/bootstrap/job_secret.hpp"
+#include "daemon/bootstrap/rendezvous_url.hpp"
+#include "daemon/bootstrap/tcp_socket.hpp"
 #include "daemon/control.hpp"
 #include "daemon/control_tokens.hpp"
 
@@ -42,13 +44,20 @@ Outcome<void> Control::prepare_job() {
                                .stop_fd = signals_.get()});
   if (!made) return Failure{made.error};
   bootstrap_ = std::move(*made);
+  fabric_address_ = options_.address;
+  const auto url = bootstrap::parse_rendezvous(options_.rendezvous);
+  if (fabric_address_.empty() && url && url->scheme == bootstrap::Scheme::tcp) {
+    fabric_address_ = bootstrap::own_address_towards(*url);
+    log_info("other ranks reach this one at {}, on its way to the rendezvous",
+             fabric_address_.empty() ? "the first interface" : fabric_address_);
+  }
   return {};
 }
 
 RemoteOptions Control::remote_options(uint32_t daemon) const {
   RemoteOptions remote;
   remote.transport = transport_;
-  remote.fabric.address = options_.address;
+  remote.fabric.address = fabric_address_;
   // Shared memory has room for 256: what the job can have, not what a job could.
   remote.fabric.peers_max = options_.ranks * kRailsMax;
   remote.node.node = node_of(options_.rank, daemon);

@@ -130,6 +130,27 @@ Outcome<std::vector<Address>> resolve(const RendezvousUrl& url) {
   return addresses;
 }
 
+std::string own_address_towards(const RendezvousUrl& url) {
+  const auto addresses = resolve(url);
+  if (!addresses) return {};  // the rendezvous itself will say so
+  for (const Address& there : *addresses) {
+    // Connecting a datagram socket asks for the route and sends nothing.
+    const Fd socket(::socket(there.storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    Address own;
+    own.bytes = sizeof(own.storage);
+    char text[NI_MAXHOST];
+    if (!socket || ::connect(socket.get(), there.get(), there.bytes) != 0 ||
+        ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&own.storage), &own.bytes) != 0 ||
+        ::getnameinfo(own.get(), own.bytes, text, sizeof(text), nullptr, 0, NI_NUMERICHOST) != 0) {
+      continue;
+    }
+    // The name of this machine itself often leads to its loopback; a scope means nothing elsewhere.
+    const bool elsewhere = RendezvousUrl{.host = text}.is_loopback() && !url.is_loopback();
+    if (!elsewhere && std::strchr(text, '%') == nullptr) return text;
+  }
+  return {};
+}
+
 Outcome<Fd> listen_at(const RendezvousUrl& url) {
   const auto addresses = resolve(url);
   if (!addresses) {

@@ -29,6 +29,10 @@ struct Address {
 /// All addresses of the host, v4 and v6. Asks name servers: may block for seconds.
 [[nodiscard]] Outcome<std::vector<Address>> resolve(const RendezvousUrl& url);
 
+/// This machine's address on the way to that host, as numbers. Empty: unknown, or only this machine
+/// can use it though the host may be another. Sends nothing; may block as resolve does.
+[[nodiscard]] std::string own_address_towards(const RendezvousUrl& url);
+
 /// Listens at a literal address or on loopback exactly there, at any other name on all addresses of
 /// this machine: the own name of a machine often leads to its loopback, where nobody else comes.
 [[nodiscard]] Outcome<Fd> listen_at(const RendezvousUrl& url);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -9,6 +10,7 @@
 #include "daemon/bootstrap/job_secret.hpp"
 #include "daemon/bootstrap/rank_list.hpp"
 #include "daemon/bootstrap/rendezvous_url.hpp"
+#include "daemon/bootstrap/tcp_socket.hpp"
 #include "tests/unit/daemon/bootstrap/ranks.hpp"
 
 namespace copykv::test {
@@ -170,6 +172,20 @@ TEST_CASE("job secret: all ranks that come at one time agree on one") {
   for (auto& thread : threads) thread.join();
   for (const std::string& secret : secrets) CHECK(secret == secrets[0]);
   CHECK(secrets[0].size() == 64);
+}
+
+TEST_CASE("rendezvous: the own address on the way there") {
+  const auto towards = [](const char* url) {
+    return bootstrap::own_address_towards(*parse_rendezvous(url));
+  };
+  CHECK(towards("tcp://127.0.0.1:7") == "127.0.0.1");
+  CHECK(towards("tcp://127.7.7.7:7").rfind("127.", 0) == 0);
+  CHECK(towards("tcp://no-such-host.invalid:7").empty());
+  // This machine by its name: never a loopback address, which other machines have as well.
+  char name[256] = {};
+  REQUIRE(::gethostname(name, sizeof(name) - 1) == 0);
+  const std::string own = towards(fmt::format("tcp://{}:7", name).c_str());
+  CHECK((own.rfind("127.", 0) != 0 && own != "::1"));
 }
 
 TEST_CASE("job secret: what is refused, without telling it") {
