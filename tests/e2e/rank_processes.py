@@ -4,6 +4,7 @@
     with RankProcesses(["--transport", "ofi-tcp"], daemon_threads=[1, 2, 3]) as ranks:
         ranks.copykv(0, "put", "key", "value")
 """
+import json
 import os
 import pathlib
 import shutil
@@ -49,6 +50,11 @@ class RankProcesses:
 
     def output(self):
         return "".join(daemon.output() for daemon in self.daemons)
+
+    def items(self, rank):
+        """How many keys the rank owns; its counters may be some milliseconds old."""
+        stat = json.loads(self.copykv(rank, "stat", "--json").stdout)
+        return sum(daemon["items"] for daemon in stat["daemons"])
 
     def copykv(self, rank, *arguments, stdin=b""):
         environment = {**self.daemons[rank].environment(), "COPYKV_TIMEOUT": "30s"}

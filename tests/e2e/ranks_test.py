@@ -19,6 +19,7 @@ from rank_processes import RankProcesses, left_in_shared_memory
 DONE, NO_KEY = 0, 1
 RANKS = 3
 KEYS = 18
+COUNTERS_SECONDS_MAX = 5.0
 # Around what stands in a slot's line, in its page, and in a message of copyrpc; then large values.
 SIZES = [0, 39, 41, 4096, 4097, 65_536, 1_200_000, 16 << 20]
 MEMORY = ["--memory", "192MiB"]
@@ -53,11 +54,16 @@ class EveryKeyFromEveryRank(unittest.TestCase):
             self.assertEqual(self.ends(others[0], DONE, "add", key, "5"), b"5\n")
             self.assertEqual(self.ends(others[1], DONE, "add", key, "-7"), b"-2\n")
             self.assertRegex(self.ends(writer, DONE, "exists", key), rb"\Aversion \d+ bytes 2\n\Z")
-        # Each key is in the dump of exactly one rank: its owner's.
-        dumps = [{json.loads(line)["key"] for line in self.ends(rank, DONE, "dump").splitlines()}
-                 for rank in range(RANKS)]
-        self.assertEqual(sorted(key for dump in dumps for key in dump), sorted(keys))
-        self.assertTrue(all(dumps), dumps)
+        # Every rank owns some, and enumerates all.
+        give_up = time.monotonic() + COUNTERS_SECONDS_MAX
+        while sum(items := [self.ranks.items(rank) for rank in range(RANKS)]) < KEYS:
+            self.assertLess(time.monotonic(), give_up, items)
+        self.assertEqual(sum(items), KEYS)
+        self.assertTrue(all(items), items)
+        for rank in range(RANKS):
+            dumped = [json.loads(line) for line in self.ends(rank, DONE, "dump").splitlines()]
+            self.assertEqual(sorted(record["key"] for record in dumped), sorted(keys))
+            self.assertEqual({record["value"] for record in dumped}, {"-2"})
         for number, key in enumerate(keys):
             self.ends((number + 1) % RANKS, DONE, "touch", key, "300ms" if number % 2 else "0")
         time.sleep(0.4)
