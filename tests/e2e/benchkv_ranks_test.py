@@ -219,6 +219,29 @@ class TwoRanks(unittest.TestCase):
             self.assertGreater(len(run["copyrpc"]["rtt_ns"]["buckets"]), 0)
 
 
+class StartedByHand(unittest.TestCase):
+    """As on several hosts, where nothing but the rendezvous connects the ranks."""
+
+    def test_rank_0_reports_for_all(self):
+        with tempfile.TemporaryDirectory(prefix="copykv-e2e-") as meet:
+            started = [RunningBench("--rank", str(rank), "--ranks", "2", "--rendezvous",
+                                    f"file://{meet}", "--duration", "1", "--warmup", "0", "--json",
+                                    "-") for rank in range(2)]
+            ends = [running.finish() for running in started]
+        self.assertEqual([code for code, _, _ in ends], [0, 0], ends[0][2] + ends[1][2])
+        self.assertEqual(ends[1][1:], ("", ""))
+        run = json.loads(ends[0][1])["runs"][0]
+        self.assertEqual((run["ranks_reporting"], run["errors"]["total"]), (2, 0))
+        for running in started:
+            self.assertEqual(running.await_nobody(), {})
+
+    def test_which_of_how_many_must_be_said(self):
+        for flags in (["--ranks", "2"], ["--rank", "1"]):
+            code, out, errors = RunningBench("--rendezvous", "file:///tmp", *flags).finish()
+            self.assertEqual((code, out), (2, ""))
+            self.assertIn("--rank and --ranks", errors)
+
+
 class Faults(unittest.TestCase):
     LONG = ["--ranks", "2", "--client-threads", "2", "--duration", "60", "--warmup", "0"]
 

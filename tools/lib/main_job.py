@@ -146,7 +146,7 @@ def report_measurement(document):
     result = document["runs"][-1]
     latency, between = result["latency_ns"], result["copyrpc"]
     verified, wrong = result["reads_verified"], result["wrong_values"]
-    slowest, fastest = (result["rank_balance"][f"ops_per_second_{end}"] for end in ("min", "max"))
+    balance = result["rank_balance"]
     print(f"""\
 Measured {result['ops_per_second']:,.0f} operations/s: {RANKS} ranks with {CLIENTS} clients each, \
 one operation at a time,
@@ -155,8 +155,10 @@ one operation at a time,
          Half of the reads of keys on the own rank took at most \
 {duration_text(latency['get_local']['p50'])}, of keys on the
          other rank {duration_text(latency['get_remote']['p50'])} (over \
-{document['host']['transport']}; daemon to daemon and back {duration_text(between['rtt_ns']['p50'])}).
-         The slower rank did {slowest:,.0f} operations/s, the faster one {fastest:,.0f}.
+{document['host']['transport']}; daemon to daemon and back \
+{duration_text(between['rtt_ns']['p50'])}).
+         The slower rank did {balance['ops_per_second_min']:,.0f} operations/s, the faster one \
+{balance['ops_per_second_max']:,.0f}.
          {os.cpu_count()} cores run {RANKS} daemons and {RANKS * CLIENTS} clients here: more cores \
 mean less waiting.""")
 
