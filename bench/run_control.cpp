@@ -71,7 +71,7 @@ void Leader::end() {
 }
 
 Outcome<void> Leader::load() {
-  const Outcome<void> own = session_.load();
+  Outcome<void> own = session_.load();
   const Team::Notes notes = gather(kLoadWithinNs);
   if (!own) return own;
   if (!notes.failure.empty()) return Failure{notes.failure};
