@@ -9,7 +9,7 @@
 //   message     header (16 B), then the payload, padded to 16 bytes
 //   credit      8 bytes, written into the peer's credit cell: releases and sign of life
 //
-// docs/protocol.md shows each with an example; tests/unit/copyrpc/wire_test compares.
+// docs/protocol.md shows each with an example; tests/unit/copyrpc/protocol_example_test compares.
 #pragma once
 
 #include <cstddef>

@@ -313,5 +313,8 @@ class Attached(unittest.TestCase):
 
 if __name__ == "__main__":
     BENCHKV, os.environ["COPYKV_DAEMON"], COPYKV = sys.argv[1:4]
+    # Others may run benchkv at the same time: what this test counts must be its own.
+    OWN_DIR = tempfile.TemporaryDirectory(prefix="bench-cli-")
+    os.environ["XDG_RUNTIME_DIR"] = OWN_DIR.name
     del sys.argv[1:4]
     unittest.main(verbosity=2)
