@@ -28,7 +28,9 @@ class RunningBench:
     names, so that nothing can be left behind unseen."""
 
     def __init__(self, *arguments):
-        self.directory = tempfile.mkdtemp(prefix="copykv-e2e-")
+        # A killed benchkv leaves its private directory behind: it goes with this one.
+        self.owned = tempfile.TemporaryDirectory(prefix="copykv-e2e-", ignore_cleanup_errors=True)
+        self.directory = self.owned.name
         clean = {k: v for k, v in os.environ.items() if not k.startswith("COPYKV_")}
         self.process = subprocess.Popen(
             [BENCHKV, *arguments], env={**clean, "XDG_RUNTIME_DIR": self.directory}, text=True,
@@ -96,7 +98,7 @@ def bench(*arguments):
     assert code == 0, f"benchkv ended with code {code}:\n{errors}\n{out[-3000:]}"
     assert not left, f"left behind: {left}"
     assert not os.listdir(running.directory), "the private directory was left behind"
-    os.rmdir(running.directory)
+    running.owned.cleanup()
     return json.loads(out)
 
 
