@@ -43,7 +43,8 @@ def main():
         instructions = count(programs[name], operation, group)
         ok = 0 < instructions <= limit
         over += not ok
-        print(f"{name}: {operation} in groups of {group:>2} {instructions:7.1f} instructions, limit {limit}"
+        print(f"{name}: {operation} in groups of {group:>2} {instructions:7.1f} instructions, "
+              f"limit {limit}"
               f"{'' if ok else '  OVER'}")
     return 1 if over else 0
 
