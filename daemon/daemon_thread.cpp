@@ -99,6 +99,8 @@ void DaemonThread::idle(uint32_t idle_turns) noexcept {
       if (idle_turns < kSpinTurns) return;
       if (idle_turns < kYieldTurns) {
         sched_yield();
+        // It may have taken a time slice of somebody else: peers have waited long enough.
+        if (network_ != nullptr) network_->poll_next_turn();
         return;
       }
       break;

@@ -17,10 +17,10 @@ namespace copykv::tools {
 namespace {
 
 void row(std::string_view name, std::string_view value) {
-  write_out(fmt::format("  {:<22} {}\n", name, value));
+  write_out(fmt::format("  {:<24} {}\n", name, value));
 }
 
-void print_daemon(const DaemonBlock& block, uint32_t daemon) {
+void print_daemon(const DaemonBlock& block, uint32_t daemon, uint32_t rank_count) {
   write_out(fmt::format("daemon {}{}\n", daemon, block.sleeping != 0 ? " (asleep)" : ""));
   row("requests", format_count(block.requests));
   for (uint32_t op = kOpFirst; op <= kOpLast; ++op) {
@@ -51,6 +51,19 @@ void print_daemon(const DaemonBlock& block, uint32_t daemon) {
   row("sleeps, wakes sent",
       fmt::format("{}, {}", format_count(block.sleeps), format_count(block.wakes_sent)));
   row("bad sequences", format_count(block.bad_sequences));
+  if (rank_count == 1) return;
+  row("other ranks",
+      fmt::format("{} daemons up, {} sessions ended, {} for what was sent", block.peers_up,
+                  format_count(block.peers_failed), format_count(block.peer_violations)));
+  row("requests to them",
+      fmt::format("{}, {} answered, {} put off", format_count(block.remote_calls),
+                  format_count(block.remote_answers), format_count(block.ring_full)));
+  row("requests of theirs", format_count(block.inbound_requests));
+  row("messages per batch",
+      fmt::format("{:.1f}", fraction(block.messages_sent, block.batches_sent)));
+  row("call to answer (sampled)",
+      fmt::format("p50 {}, p99 {}", round_duration(percentile_ns(block.rtt_ns, 50)),
+                  round_duration(percentile_ns(block.rtt_ns, 99))));
 }
 
 Exit run(const Common& common, bool as_json) {
@@ -71,7 +84,7 @@ Exit run(const Common& common, bool as_json) {
     row("clients gone", format_count(header.clients_gone));
     row("bulk memory granted", round_bytes(header.bulk_bytes_granted));
     for (uint32_t daemon = 0; daemon < snapshot.daemons.size(); ++daemon) {
-      print_daemon(snapshot.daemons[daemon], daemon);
+      print_daemon(snapshot.daemons[daemon], daemon, header.rank_count);
     }
   }
   flush_out();
