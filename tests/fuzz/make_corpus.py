@@ -120,8 +120,74 @@ def bootstrap():
     yield b"\x03" + everybody + guest(3, 2) + by_hand(3, 5, b"x") + words(1, 3) + words(2, 3)
 
 
+def copyrpc():
+    """Actions as the target numbers them; the upper four bits say how many turns follow."""
+    def act(number, turns=6):
+        return bytes([number + 16 * turns])
+
+    def message(size, what, extra):
+        return struct.pack("<HB", size, what) + struct.pack("<H" if what % 2 else "<B", extra)
+
+    def batch(*messages):
+        return bytes([len(messages) - 1]) + b"".join(messages)
+    call, answer = message(40, 0, 8), message(24, 1, 0)
+    ask = act(10) + struct.pack("<HB", 200, 30)
+    credit = act(6) + bytes([0, 7])
+    yield (act(0) + batch(call, call, call)) * 6
+    yield (ask + act(0) + batch(answer) + credit) * 12
+    yield ask * 5 + act(0) + batch(answer, message(0, 1, 1), call, message(200, 1, 2)) + credit
+    yield (act(0) + batch(message(250, 2, 64))) * 30  # often around the ring
+    for at, byte in ((0, 48), (4, 9), (6, 2), (8, 1), (16, 3), (20, 1), (24, 1), (32, 250),
+                     (28, 3), (36, 2), (37, 1), (38, 255)):
+        yield (act(2) + batch(call, answer) + bytes([0, at, byte]) + ask +
+               (act(15, 15) + act(14) + bytes([200])) * 2 + act(0) + batch(call) + ask +
+               act(0) + batch(answer))
+    for change in (bytes([0, 1]), bytes([1, 8, 9, 1]), bytes([1, 56, 0, 1]), bytes([1, 4, 9, 0])):
+        yield (act(0) + batch(call) + act(9) + change) * 3
+    yield act(12) + b"\x01" + (act(0) + batch(call, call)) * 8 + act(13) + (act(0) + batch(call)) * 4
+    yield (act(12) + b"\x0a" + act(0) + batch(call, call, call, call)) * 6
+    yield (act(5) + struct.pack("<IB", 4096, 8) + b"\xff" * 8 + ask) * 3
+    yield act(0, 0) + batch(call, call) + act(5, 0) + struct.pack("<IB", 32, 16) + b"\xff" * 16
+    yield (act(0) + batch(*[message(1000, 2, 64)] * 5) + act(14) + bytes([200])) * 3
+    yield (act(7) + struct.pack("<I", 0x12345678) + act(8)) * 4
+    source = random.Random(3)
+    for _ in range(8):
+        yield source.randbytes(900)
+
+
+def remote_request():
+    """Actions as the target numbers them; the rest says how many turns follow."""
+    def act(number, turns=6):
+        return bytes([number + 12 * turns])
+
+    def request(op, shape, value=0, memory=b"", key=5, room=4096):
+        argument = b"" if shape % 2 == 0 else struct.pack("<Q", 3)
+        return (act(0) + bytes([shape, op]) + argument + bytes([7, 1, key]) +
+                struct.pack("<I", value) + memory + struct.pack("<I", room))
+
+    def answer(shape, inside, rest=b""):
+        return act(3) + bytes([shape, 0, 1, inside]) + rest
+    whole = struct.pack("<I", 65000)
+    for op in OPS.values():
+        yield request(op, 8, 100) + request(op, 24, 3000) + act(9) + whole
+    yield request(2, 12, 20000, whole) + request(1, 12, 0, whole) + act(9) + whole
+    yield request(2, 12, 60000, whole) * 4 + request(1, 12, 0, struct.pack("<I", 10)) + act(9) + whole
+    yield request(2, 12, 60000, struct.pack("<I", 30)) + act(11, 20) + request(2, 8, 4096) * 5
+    get, put, add = act(6) + b"\x00", act(6) + b"\x02" + struct.pack("<I", 12000), act(6) + b"\x03"
+    late = act(8) + b"\x00"
+    yield (get + answer(2, 30)) * 8
+    yield get + answer(2, 30) + get + answer(0, 0, whole) + late * 3
+    yield (put + answer(0, 0) + late) * 3
+    yield put + late + answer(2, 0) + late + put + late
+    yield (add + answer(2, 8)) * 4
+    yield get + act(3) + bytes([130, 0, 8, 1, 0]) + get + act(3) + bytes([130, 0, 20, 1, 0])
+    source = random.Random(4)
+    for _ in range(8):
+        yield source.randbytes(900)
+
+
 def main():
-    for target in (bootstrap, handshake, config, store_ops, request_line):
+    for target in (copyrpc, remote_request, bootstrap, handshake, config, store_ops, request_line):
         where = CORPUS / target.__name__
         where.mkdir(parents=True, exist_ok=True)
         for number, data in enumerate(target()):

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/unit/copyrpc/raw_peer.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
-#include <catch2/catch.hpp>
+#include "base/assert.hpp"
+#include "copyrpc/ring.hpp"
 
 namespace copyrpc::test {
 namespace {
-
-constexpr uint16_t kTag = 0x7777;
 
 template <class T>
 void append(std::string& to, const T& value) {
@@ -19,10 +19,8 @@ void append(std::string& to, const T& value) {
 }  // namespace
 
 RawPeer::RawPeer(SimNetwork& network, PeerId self, uint64_t incarnation, uint32_t nodes)
-    : network_(network),
-      self_(self),
+    : self_(self),
       incarnation_(incarnation),
-      nodes_(nodes),
       fabric_(network.attach()),
       mailbox_(size_t{nodes} * kMailboxBytes),
       ring_(kRingBytes + kCreditPageBytes),
@@ -56,23 +54,35 @@ Hello RawPeer::own_hello() const {
   hello.message_bytes_max = 8192;
   hello.batches_max = 32;
   hello.sender = self_;
-  hello.tag = kTag;
+  hello.tag = tag();
   hello.checksum = checksum_of(hello);
   return hello;
 }
 
 void RawPeer::greet(const Card& node) {
+  if (greeted_) {
+    fabric_->disconnect(node_.node);
+    // As a node does: what is left of the old session does not fit the new one.
+    fabric_->deregister(ring_memory_);
+    ring_memory_ = *fabric_->register_memory(ring_.data(), ring_.size(), Access::remote_write);
+    ++session_;
+    seen_ = position_ = read_position_ = 0;
+    batches_sent = batches_read = batches_told_ = 0;
+    granted_ = false;
+  }
+  greeted_ = true;
   node_ = node;
-  REQUIRE(fabric_->connect(node.node, node.address));
+  const auto connected = fabric_->connect(node.node, node.address);
+  COPYKV_ASSERT(connected, "{}", connected.error);
   send_hello(own_hello());
 }
 
 void RawPeer::send_hello(const Hello& hello) {
   std::memcpy(out_.data() + out_.size() - sizeof(hello), &hello, sizeof(hello));
   const LocalPart from{&out_memory_, out_.size() - sizeof(hello), sizeof(hello)};
-  REQUIRE(fabric_->write_immediate(
-              node_.node, from, node_.mailbox.at(uint64_t{self_} * kMailboxBytes),
-              Immediate{Told::hello, self_, 0}.pack(), kUnsignalled) == Fabric::Posted::yes);
+  (void)fabric_->write_immediate(node_.node, from,
+                                 node_.mailbox.at(uint64_t{self_} * kMailboxBytes),
+                                 Immediate{Told::hello, self_, 0}.pack(), kUnsignalled);
 }
 
 bool RawPeer::poll() {
@@ -83,6 +93,7 @@ bool RawPeer::poll() {
     if (completions[index].kind != Completion::Kind::arrived) continue;
     const Immediate told = Immediate::unpack(completions[index].immediate);
     if (told.told == Told::batch) batch = true;
+    if (told.told == Told::batch && told.tag == tag()) ++batches_told_;
     if (told.told != Told::hello) continue;
     std::memcpy(&theirs, mailbox_.data() + size_t{told.sender} * kMailboxBytes, sizeof(theirs));
     granted_ = true;
@@ -106,7 +117,7 @@ std::string RawPeer::batch_of(const std::vector<RawMessage>& messages) {
                            .version = kWireVersion,
                            .session = theirs.session,
                            .number = batches_sent,
-                           .released = 0,
+                           .released = batches_read,
                            .reserved = 0};
   std::string bytes;
   append(bytes, header);
@@ -128,8 +139,11 @@ void RawPeer::tell(uint32_t immediate) {
 }
 
 void RawPeer::send(const std::string& bytes) {
-  const uint64_t offset = position_ & (std::min(theirs.ring_bytes, kRingBytes) - 1);
-  write(offset, bytes);
+  const uint32_t ring_bytes = std::min(theirs.ring_bytes, kRingBytes);
+  const uint64_t offset = position_ & (ring_bytes - 1);
+  const size_t straight = std::min<size_t>(bytes.size(), ring_bytes - offset);
+  write(offset, bytes.substr(0, straight));
+  write(0, bytes.substr(straight));
   position_ += (bytes.size() + 15) / 16 * 16;
   ++batches_sent;
   tell(Immediate{Told::batch, self_, static_cast<uint16_t>(theirs.tag)}.pack());
@@ -148,6 +162,28 @@ std::vector<RawMessage> RawPeer::received() const {
     at += message_bytes(message.header.payload_bytes);
     messages.push_back(std::move(message));
   }
+  return messages;
+}
+
+std::vector<RawMessage> RawPeer::next_batch() {
+  const RingView ring{ring_.data(), std::min(theirs.ring_bytes, kRingBytes)};
+  std::vector<RawMessage> messages;
+  if (batches_read == batches_told_) return messages;
+  BatchHeader batch;
+  ring.copy_out(read_position_, &batch, sizeof(batch));
+  COPYKV_ASSERT(batch.session == session_ && batch.number == batches_read, "number={}",
+                batch.number);
+  uint64_t at = read_position_ + sizeof(batch);
+  for (uint32_t index = 0; index < batch.message_count; ++index) {
+    RawMessage& message = messages.emplace_back();
+    ring.copy_out(at, &message.header, sizeof(message.header));
+    message.payload.resize(message.header.payload_bytes);
+    ring.copy_out(at + sizeof(message.header), message.payload.data(),
+                  message.header.payload_bytes);
+    at += message_bytes(message.header.payload_bytes);
+  }
+  read_position_ += batch.batch_bytes;
+  ++batches_read;
   return messages;
 }
 
