@@ -59,7 +59,8 @@ class DaemonProcess:
         self.log = tempfile.TemporaryFile(prefix="copykv-e2e-")
         self.process = subprocess.Popen(
             [*prefix, str(self.program), *self.flags], env=self.environment(),
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT, preexec_fn=end_with_parent)
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT,
+            preexec_fn=end_with_parent)
 
     def await_ready(self):
         give_up = time.monotonic() + READY_SECONDS_MAX

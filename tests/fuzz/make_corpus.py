@@ -144,7 +144,8 @@ def copyrpc():
                act(0) + batch(answer))
     for change in (bytes([0, 1]), bytes([1, 8, 9, 1]), bytes([1, 56, 0, 1]), bytes([1, 4, 9, 0])):
         yield (act(0) + batch(call) + act(9) + change) * 3
-    yield act(12) + b"\x01" + (act(0) + batch(call, call)) * 8 + act(13) + (act(0) + batch(call)) * 4
+    yield (act(12) + b"\x01" + (act(0) + batch(call, call)) * 8 + act(13) +
+           (act(0) + batch(call)) * 4)
     yield (act(12) + b"\x0a" + act(0) + batch(call, call, call, call)) * 6
     yield (act(5) + struct.pack("<IB", 4096, 8) + b"\xff" * 8 + ask) * 3
     yield act(0, 0) + batch(call, call) + act(5, 0) + struct.pack("<IB", 32, 16) + b"\xff" * 16
@@ -171,9 +172,11 @@ def remote_request():
     for op in OPS.values():
         yield request(op, 8, 100) + request(op, 24, 3000) + act(9) + whole
     yield request(2, 12, 20000, whole) + request(1, 12, 0, whole) + act(9) + whole
-    yield request(2, 12, 60000, whole) * 4 + request(1, 12, 0, struct.pack("<I", 10)) + act(9) + whole
+    narrow = struct.pack("<I", 10)
+    yield request(2, 12, 60000, whole) * 4 + request(1, 12, 0, narrow) + act(9) + whole
     yield request(2, 12, 60000, struct.pack("<I", 30)) + act(11, 20) + request(2, 8, 4096) * 5
-    get, put, add = act(6) + b"\x00", act(6) + b"\x02" + struct.pack("<I", 12000), act(6) + b"\x03"
+    get, add = act(6) + b"\x00", act(6) + b"\x03"
+    put = act(6) + b"\x02" + struct.pack("<I", 12000)
     late = act(8) + b"\x00"
     yield (get + answer(2, 30)) * 8
     yield get + answer(2, 30) + get + answer(0, 0, whole) + late * 3
