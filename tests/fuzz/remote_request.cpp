@@ -294,11 +294,13 @@ void World::note_calls() {
   for (auto batch = raw_.next_batch(); !batch.empty(); batch = raw_.next_batch()) {
     for (const RawMessage& message : batch) {
       if (message.header.kind != MessageKind::call) continue;
+      const std::string& payload = message.payload;
+      require(payload.size() >= sizeof(RemoteRequestHead), "a request of the target is whole");
       Heard heard{.id = message.header.id, .head = {}, .memory = {}};
-      std::memcpy(&heard.head, message.payload.data(), sizeof(heard.head));
+      std::memcpy(&heard.head, payload.data(), sizeof(heard.head));
       if ((heard.head.mode & kModeDescriptor) != 0) {
-        std::memcpy(&heard.memory, message.payload.data() + sizeof(heard.head),
-                    sizeof(RemoteMemory));
+        require(payload.size() >= sizeof(heard.head) + sizeof(RemoteMemory), "with its memory");
+        std::memcpy(&heard.memory, payload.data() + sizeof(heard.head), sizeof(RemoteMemory));
         named_.push_back(heard.memory);
       }
       heard_.push_back(heard);
