@@ -4,6 +4,7 @@
 //
 //   COPYKV_STORM_RANK_KILLS   ranks killed with ofi-tcp and a shared directory (default 15); a
 //                             fifth of that meeting at rank 0
+// Not over ofi-shm, which does not promise to outlive a peer (copyrpc/fabric/ofi/ofi_fabric.hpp).
 #include <fmt/format.h>
 #include <unistd.h>
 
