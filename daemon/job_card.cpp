@@ -7,6 +7,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "base/assert.hpp"
 #include "base/hash.hpp"
 #include "base/units.hpp"
 
@@ -114,6 +115,8 @@ Routing make_routing(const std::vector<uint32_t>& daemons, uint32_t own_rank) {
   const uint32_t total = std::accumulate(daemons.begin(), daemons.end(), 0U);
   const uint32_t before =
       std::accumulate(daemons.begin(), daemons.begin() + static_cast<ptrdiff_t>(own_rank), 0U);
+  const uint32_t own_daemons = daemons[own_rank];
+  COPYKV_ASSERT(total > 0 && own_daemons > 0, "total={} own={}", total, own_daemons);
   Routing routing;
   routing.owners.resize(total);
   routing.nodes.resize(total);
@@ -122,7 +125,7 @@ Routing make_routing(const std::vector<uint32_t>& daemons, uint32_t own_rank) {
     for (uint32_t daemon = 0; daemon < daemons[rank]; ++daemon, ++place) {
       const uint32_t owner = (place + total - before) % total;
       routing.owners[owner] = {static_cast<uint16_t>(rank), static_cast<uint8_t>(daemon),
-                               static_cast<uint8_t>(daemon % daemons[own_rank])};
+                               static_cast<uint8_t>(daemon % own_daemons)};
       routing.nodes[owner] = node_of(rank, daemon);
     }
   }
