@@ -156,7 +156,8 @@ Outcome<Info> find_provider(const OfiOptions& options) {
   for (const Wanted& want : wanted(options.provider)) {
     auto info = choose(want, options);
     if (info) return info;
-    errors = errors.empty() ? info.error : errors + "; " + info.error;
+    if (!errors.empty()) errors += "; ";
+    errors += info.error;
   }
   return Failure{errors};
 }
