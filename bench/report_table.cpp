@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <cmath>
 #include <iterator>
 
 #include "base/units.hpp"
@@ -55,11 +56,12 @@ void print_load(Out out, const Report& report) {
 }
 
 void print_row(Out out, std::string_view name, double ops_per_second, const Histogram& h) {
-  fmt::format_to(
-      out, "{:<14}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}\n", name, round_count(ops_per_second),
-      round_duration(static_cast<uint64_t>(h.mean_ns() + 0.5)), round_duration(h.percentile_ns(50)),
-      round_duration(h.percentile_ns(90)), round_duration(h.percentile_ns(99)),
-      round_duration(h.percentile_ns(99.9)), round_duration(h.max_ns()));
+  fmt::format_to(out, "{:<14}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}\n", name,
+                 round_count(ops_per_second),
+                 round_duration(static_cast<uint64_t>(std::llround(h.mean_ns()))),
+                 round_duration(h.percentile_ns(50)), round_duration(h.percentile_ns(90)),
+                 round_duration(h.percentile_ns(99)), round_duration(h.percentile_ns(99.9)),
+                 round_duration(h.max_ns()));
 }
 
 void print_header(Out out) {
