@@ -14,8 +14,7 @@ constexpr uint32_t kEmptyPollsPerCheck = 16;
 
 /// What an unanswered operation ends as when the daemon is gone.
 [[nodiscard]] Status lost(Op op) noexcept {
-  const bool may_have_happened = op == Op::put || op == Op::del || op == Op::add || op == Op::touch;
-  return may_have_happened ? Status::indeterminate : Status::disconnected;
+  return is_write(op) ? Status::indeterminate : Status::disconnected;
 }
 
 }  // namespace

@@ -7,13 +7,6 @@
 #include "shm/wake.hpp"
 
 namespace copykv {
-namespace {
-
-[[nodiscard]] bool has_key(Op op) noexcept {
-  return op != Op::keys && op != Op::ping;
-}
-
-}  // namespace
 
 LaneEnd& ClientImpl::lane_of_key(std::string_view key) noexcept {
   if (lanes_.size() == 1) [[likely]]

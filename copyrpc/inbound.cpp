@@ -90,7 +90,6 @@ void Node::walk(Peer& peer, std::span<Answer> answers, uint32_t& taken) noexcept
     --peer.walk_left;
   }
   if (peer.walk_position != end) return violate(peer, "a batch longer than its messages");
-  batch.walked = true;
   ++peer.batches_walked;
   if (batch.calls_left > 0) queue_for_serving(peer);
   activate(peer);
@@ -108,7 +107,7 @@ bool Node::take_answer(Peer& peer, const MessageHeader& header, uint64_t positio
     violate(peer, "an answer larger than the room that it was given");
     return false;
   }
-  if (record->batch - peer.batches_posted < uint32_t{1} << 31) {
+  if (!is_before(record->batch, peer.batches_posted)) {
     violate(peer, "an answer to a call that was never sent");
     return false;
   }
@@ -138,7 +137,7 @@ uint32_t Node::take_lost(std::span<Answer> answers) noexcept {
     while (peer.calls.oldest != kNoCall && taken < answers.size()) {
       CallRecord& record = calls_.at(peer.calls.oldest);
       if (!record.abandoned) {
-        const bool sent = record.batch - peer.batches_posted >= uint32_t{1} << 31;
+        const bool sent = is_before(record.batch, peer.batches_posted);
         answers[taken++] = {
             .tag = record.tag, .end = sent ? CallEnd::lost : CallEnd::unsent, .peer = peer.id};
         ++counters_.calls_lost;
@@ -178,7 +177,7 @@ bool Node::next_batch_to_serve(Peer& peer) noexcept {
   if (!peer.usable()) return false;
   if (peer.serve.messages_left > 0) return true;
   // Batches without calls may have been released since.
-  if (peer.serve.batch - peer.released >= uint32_t{1} << 31) peer.serve.batch = peer.released;
+  if (is_before(peer.serve.batch, peer.released)) peer.serve.batch = peer.released;
   for (; peer.serve.batch != peer.batches_walked; ++peer.serve.batch) {
     const InBatch& batch = peer.in_batch(peer.serve.batch);
     if (batch.calls_left == 0) continue;

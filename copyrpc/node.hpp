@@ -238,6 +238,7 @@ class Node {
   [[nodiscard]] bool post_part(Peer& peer, uint64_t from, uint32_t bytes) noexcept;
   [[nodiscard]] bool post_end(Peer& peer, uint64_t from) noexcept;
   static void close_open_batch(Peer& peer) noexcept;
+  Fabric::Posted count_transfer(PeerId peer, Fabric::Posted posted) noexcept;
   void take_credit(Peer& peer, uint32_t released) noexcept;
   void read_credit_cell(Peer& peer) noexcept;
   [[nodiscard]] bool credit_due(const Peer& peer) const noexcept;

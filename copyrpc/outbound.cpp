@@ -261,20 +261,20 @@ bool Node::credit_due(const Peer& peer) const noexcept {
          peer.released - peer.released_told >= std::max(batches_max_ / 4, 1U);
 }
 
-Fabric::Posted Node::read(PeerId to, const LocalPart& into, const RemoteMemory& from,
+Fabric::Posted Node::read(PeerId from, const LocalPart& into, const RemoteMemory& memory,
                           uint32_t index) noexcept {
-  if (!peers_[to].usable()) return Fabric::Posted::down;
-  const Fabric::Posted posted = fabric_.read(to, into, from, context_of(Post::transfer, index));
-  if (posted == Fabric::Posted::yes) ++peers_[to].posts_outstanding;
-  submit_due_ = true;
-  return posted;
+  if (!peers_[from].usable()) return Fabric::Posted::down;
+  return count_transfer(from, fabric_.read(from, into, memory, context_of(Post::transfer, index)));
 }
 
-Fabric::Posted Node::write(PeerId to, const LocalPart& from, const RemoteMemory& into,
+Fabric::Posted Node::write(PeerId to, const LocalPart& part, const RemoteMemory& into,
                            uint32_t index) noexcept {
   if (!peers_[to].usable()) return Fabric::Posted::down;
-  const Fabric::Posted posted = fabric_.write(to, from, into, context_of(Post::transfer, index));
-  if (posted == Fabric::Posted::yes) ++peers_[to].posts_outstanding;
+  return count_transfer(to, fabric_.write(to, part, into, context_of(Post::transfer, index)));
+}
+
+Fabric::Posted Node::count_transfer(PeerId peer, Fabric::Posted posted) noexcept {
+  if (posted == Fabric::Posted::yes) ++peers_[peer].posts_outstanding;
   submit_due_ = true;
   return posted;
 }

@@ -23,6 +23,11 @@
 
 namespace copyrpc {
 
+/// Whether batch number `a` comes before `b`; numbers wrap, and are never far apart.
+[[nodiscard]] constexpr bool is_before(uint32_t a, uint32_t b) noexcept {
+  return a - b >= uint32_t{1} << 31;
+}
+
 /// A batch that we have posted and that the peer has not released.
 struct OutBatch {
   uint32_t bytes = 0;
@@ -43,7 +48,6 @@ struct InBatch {
   uint32_t answer_cost = 0;  ///< room that its answers had reserved
   uint16_t message_count = 0;
   uint16_t calls_left = 0;  ///< not yet served
-  bool walked = false;      ///< every message was checked, every answer taken
 };
 
 /// Where serving stands in a batch.

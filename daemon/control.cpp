@@ -199,17 +199,21 @@ void Control::welcome(ClientRecord& client, const Hello& hello) {
   count<uint64_t>(rank_->attaches, 1);
   count<uint32_t>(rank_->clients_attached, 1);
   for (uint32_t daemon = 0; daemon < daemons_.size(); ++daemon) {
-    // The queue is far longer than what arrives while a daemon takes one turn.
-    while (!daemons_[daemon]->commands().push({Command::Kind::attach, client.lane(daemon)})) {
-      daemons_[daemon]->wake();
-      ::usleep(100);
-    }
-    daemons_[daemon]->wake();
+    send_command(*daemons_[daemon], {Command::Kind::attach, client.lane(daemon)});
   }
   log_debug("client {} (pid {}) attached", client.number, client.pid);
   if (!send_message(client.socket.get(), &answer, sizeof(answer), descriptors)) {
     leave(client, "hung up during attach");
   }
+}
+
+/// The queue is far longer than what arrives while a daemon takes one turn.
+void Control::send_command(DaemonThread& daemon, const Command& command) {
+  while (!daemon.commands().push(command)) {
+    daemon.wake();
+    ::usleep(100);
+  }
+  daemon.wake();
 }
 
 void Control::grant_bulk(ClientRecord& client, const BulkRequest& request) {

@@ -48,6 +48,7 @@ class Control {
   [[nodiscard]] RemoteOptions remote_options(uint32_t daemon) const;
   [[nodiscard]] Outcome<void> join_job();
   [[nodiscard]] Outcome<void> connect_daemons();
+  [[nodiscard]] std::vector<const copyrpc::Card*> peers_of(uint32_t own, const JobCard& card) const;
   void set_routing(const std::vector<uint32_t>& daemons);
   void wait_for_peers();
   void take_changes();
@@ -58,6 +59,7 @@ class Control {
   void accept_clients();
   void on_message(ClientRecord& client);
   void welcome(ClientRecord& client, const Hello& hello);
+  static void send_command(DaemonThread& daemon, const Command& command);
   void grant_bulk(ClientRecord& client, const BulkRequest& request);
   void refuse(int socket, Refusal refusal, const std::string& text);
   void leave(ClientRecord& client, const char* why);
@@ -94,6 +96,7 @@ class Control {
   TransportChoice transport_{};
   std::unique_ptr<Bootstrap> bootstrap_;
   std::vector<JobCard> job_;                            ///< by rank
+  uint64_t peers_wanted_ = 0;                           ///< connections of all own daemons
   std::deque<copyrpc::Card> new_cards_;                 ///< told to daemons; they keep pointers
   std::vector<std::unique_ptr<DaemonThread>> daemons_;  ///< destroyed first: they use the rest
 };

@@ -109,18 +109,24 @@ void Control::set_routing(const std::vector<uint32_t>& daemons) {
   }
 }
 
+/// The daemons of another rank that daemon `own` talks with.
+std::vector<const copyrpc::Card*> Control::peers_of(uint32_t own, const JobCard& card) const {
+  const auto count = static_cast<uint32_t>(card.daemons.size());
+  std::vector<const copyrpc::Card*> peers;
+  for (uint32_t daemon = 0; daemon < count; ++daemon) {
+    if (talks(own, options_.daemon_threads, daemon, count)) peers.push_back(&card.daemons[daemon]);
+  }
+  return peers;
+}
+
 Outcome<void> Control::connect_daemons() {
   for (uint32_t own = 0; own < daemons_.size(); ++own) {
     std::vector<const copyrpc::Card*> peers;
     for (const JobCard& card : job_) {
       if (card.rank == options_.rank) continue;
-      const auto count = static_cast<uint32_t>(card.daemons.size());
-      for (uint32_t daemon = 0; daemon < count; ++daemon) {
-        if (talks(own, options_.daemon_threads, daemon, count)) {
-          peers.push_back(&card.daemons[daemon]);
-        }
-      }
+      for (const copyrpc::Card* peer : peers_of(own, card)) peers.push_back(peer);
     }
+    peers_wanted_ += peers.size();
     copyrpc::Node& node = daemons_[own]->network()->node();
     if (auto taken = node.take_rings(static_cast<uint32_t>(peers.size())); !taken) return taken;
     log_info("daemon {}: rings of {} for each of {} peers", own, round_bytes(node.ring_bytes()),
@@ -137,17 +143,10 @@ void Control::wait_for_peers() {
   const uint64_t end_ns = clock.now_ns() + kUpWaitMs * kNanosPerMilli;
   while (clock.now_ns() < end_ns) {
     uint64_t up = 0;
-    uint64_t wanted = 0;
     for (uint32_t own = 0; own < daemons_.size(); ++own) {
       up += peek(daemon_block(*rank_, own).peers_up);
-      for (const JobCard& card : job_) {
-        const auto count = static_cast<uint32_t>(card.daemons.size());
-        for (uint32_t daemon = 0; daemon < count && card.rank != options_.rank; ++daemon) {
-          wanted += talks(own, options_.daemon_threads, daemon, count);
-        }
-      }
     }
-    if (up >= wanted || stopping_) return;
+    if (up >= peers_wanted_ || stopping_) return;
     ::usleep(1'000);
     take_changes();
   }
@@ -179,18 +178,12 @@ void Control::take_changes() {
 }
 
 void Control::tell_peer(const JobCard& card) {
-  const auto count = static_cast<uint32_t>(card.daemons.size());
   for (uint32_t own = 0; own < daemons_.size(); ++own) {
-    for (uint32_t daemon = 0; daemon < count; ++daemon) {
-      if (!talks(own, options_.daemon_threads, daemon, count)) continue;
-      new_cards_.push_back(card.daemons[daemon]);
+    for (const copyrpc::Card* peer : peers_of(own, card)) {
+      new_cards_.push_back(*peer);
       Command command{Command::Kind::set_peer};
       command.card = &new_cards_.back();
-      while (!daemons_[own]->commands().push(command)) {
-        daemons_[own]->wake();
-        ::usleep(100);
-      }
-      daemons_[own]->wake();
+      send_command(*daemons_[own], command);
     }
   }
 }

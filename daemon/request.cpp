@@ -4,10 +4,6 @@
 namespace copykv {
 namespace {
 
-[[nodiscard]] bool has_key(uint8_t op) noexcept {
-  return op != static_cast<uint8_t>(Op::keys) && op != static_cast<uint8_t>(Op::ping);
-}
-
 /// Everything but the bulk area: lengths against the place where they stand.
 [[nodiscard]] Status check_shape(const Pending& p, uint8_t mode, const Lane& lane,
                                  const RequestLimits& limits) noexcept {
@@ -15,7 +11,7 @@ namespace {
   if (mode >= 16 || p.placement > static_cast<uint8_t>(Placement::bulk)) return Status::bad_request;
   const bool is_put = p.op == static_cast<uint8_t>(Op::put);
   if (!is_put && p.condition != 0) return Status::bad_request;
-  if (has_key(p.op)) {
+  if (has_key(static_cast<Op>(p.op))) {
     if (p.key.bytes == 0 || p.key.bytes > kKeyBytesMax) return Status::invalid_key;
   } else if (p.key.bytes != 0) {
     return Status::bad_request;

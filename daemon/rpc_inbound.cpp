@@ -22,10 +22,6 @@ namespace {
 constexpr uint32_t kPieceBytes = 256 * 1024;
 constexpr uint32_t kPiecesOut = 2;
 
-[[nodiscard]] bool has_key(Op op) noexcept {
-  return op != Op::keys && op != Op::ping;
-}
-
 }  // namespace
 
 uint32_t RpcNetwork::take_requests(std::span<RemoteRequest> requests) noexcept {

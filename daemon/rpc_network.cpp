@@ -39,13 +39,9 @@ constexpr uint32_t kAnswerReserveBytesMin = 512;
   return static_cast<uint32_t>(tag.words[1] >> 16) & 0xffff;
 }
 
-[[nodiscard]] bool writes(Op op) noexcept {
-  return op == Op::put || op == Op::del || op == Op::add || op == Op::touch;
-}
-
 /// What a call ends as that got no answer.
 [[nodiscard]] Status lost(Op op, CallEnd end) noexcept {
-  return writes(op) && end != CallEnd::unsent ? Status::indeterminate : Status::unreachable;
+  return is_write(op) && end != CallEnd::unsent ? Status::indeterminate : Status::unreachable;
 }
 
 }  // namespace

@@ -48,6 +48,14 @@ enum class Op : uint8_t {
 inline constexpr uint8_t kOpFirst = 1;
 inline constexpr uint8_t kOpLast = 8;
 
+[[nodiscard]] constexpr bool has_key(Op op) noexcept {
+  return op != Op::keys && op != Op::ping;
+}
+/// Whether an operation whose answer is lost may have changed something.
+[[nodiscard]] constexpr bool is_write(Op op) noexcept {
+  return op == Op::put || op == Op::del || op == Op::add || op == Op::touch;
+}
+
 /// What must hold for a put to happen.
 enum class Condition : uint8_t {
   always = 0,
