@@ -71,12 +71,11 @@ void Node::walk(Peer& peer, std::span<Answer> answers, uint32_t& taken) noexcept
       return violate(peer, "more messages than its batch has room for");
     }
     const auto header = peer.ring.get<MessageHeader>(peer.walk_position);
-    if (header.payload_bytes > options_.message_bytes_max || header.reserved != 0 ||
-        message_bytes(header.payload_bytes) > end - peer.walk_position) {
+    if (!fits(header, end - peer.walk_position) || header.reserved != 0) {
       return violate(peer, "a message that runs over its batch");
     }
     if (header.kind == MessageKind::call) {
-      if (header.answer_room * kGrainBytes > round_up_16(options_.message_bytes_max)) {
+      if (!has_sane_room(header)) {
         return violate(peer, "a call with room for an answer larger than any");
       }
       ++batch.calls_left;
@@ -197,9 +196,8 @@ uint32_t Node::serve(Peer& peer, std::span<InboundCall> calls) noexcept {
   while (batch.calls_left > 0 && taken < calls.size()) {
     const auto header = peer.ring.get<MessageHeader>(peer.serve.position);
     // It was checked when it came; a peer can still have changed it since.
-    if (peer.serve.messages_left == 0 || header.payload_bytes > options_.message_bytes_max ||
-        message_bytes(header.payload_bytes) > end - peer.serve.position ||
-        header.answer_room * kGrainBytes > round_up_16(options_.message_bytes_max)) {
+    if (peer.serve.messages_left == 0 || !fits(header, end - peer.serve.position) ||
+        !has_sane_room(header)) {
       violate(peer, "a message that has changed after it was sent");
       return taken;
     }

@@ -26,9 +26,6 @@ constexpr uint32_t kPageBytes = 4096;
 constexpr uint32_t kOldCallsPerBeat = 256;
 constexpr uint32_t kTimedOutMax = 256;
 
-/// Sent memory: per peer the mirror, then its hello and its outgoing credit word.
-constexpr uint32_t kSentExtraBytes = kPageBytes;
-
 [[nodiscard]] std::byte* map_memory(uint64_t bytes) noexcept {
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

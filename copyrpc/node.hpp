@@ -250,6 +250,15 @@ class Node {
   void walk(Peer& peer, std::span<Answer> answers, uint32_t& taken) noexcept;
   [[nodiscard]] bool take_answer(Peer& peer, const MessageHeader& header, uint64_t position,
                                  std::span<Answer> answers, uint32_t& taken) noexcept;
+  /// Whether a message with this header fits `left` bytes of its batch, and is no larger than any.
+  [[nodiscard]] bool fits(const MessageHeader& header, uint64_t left) const noexcept {
+    return header.payload_bytes <= options_.message_bytes_max &&
+           message_bytes(header.payload_bytes) <= left;
+  }
+  /// Whether the answer that a call has room for is no larger than any.
+  [[nodiscard]] bool has_sane_room(const MessageHeader& header) const noexcept {
+    return header.answer_room * kGrainBytes <= round_up_16(options_.message_bytes_max);
+  }
   [[nodiscard]] uint32_t take_lost(std::span<Answer> answers) noexcept;
   [[nodiscard]] uint32_t serve(Peer& peer, std::span<InboundCall> calls) noexcept;
   [[nodiscard]] bool next_batch_to_serve(Peer& peer) noexcept;

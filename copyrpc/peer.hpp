@@ -23,6 +23,11 @@
 
 namespace copyrpc {
 
+/// Sent memory holds for each peer the mirror, and behind it the hello and the outgoing credit
+/// word.
+inline constexpr uint32_t kSentExtraBytes = 4096;
+inline constexpr uint32_t kCreditOutOffset = 512;  ///< behind the mirror: on a line of its own
+
 /// Whether batch number `a` comes before `b`; numbers wrap, and are never far apart.
 [[nodiscard]] constexpr bool is_before(uint32_t a, uint32_t b) noexcept {
   return a - b >= uint32_t{1} << 31;

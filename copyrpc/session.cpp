@@ -23,8 +23,6 @@ namespace {
 
 constexpr uint64_t kRetryNs = 100'000'000;
 constexpr uint64_t kSoonNs = 1'000'000;
-// Behind the mirror: hello, then the outgoing credit word on a line of its own.
-constexpr uint32_t kCreditOutOffset = 512;
 
 [[nodiscard]] bool is_sane(const RemoteMemory& memory, uint64_t bytes) noexcept {
   return memory.bytes >= bytes && memory.address + memory.bytes >= memory.address;
@@ -40,7 +38,7 @@ void Node::set_peer(const Card& card) {
     COPYKV_ASSERT(rings_used_ < peers_max_, "peers={}", peers_max_);
     const uint64_t place = rings_used_++;
     peer.ring = {rings_ + place * (ring_bytes_ + kCreditPageBytes), ring_bytes_};
-    peer.mirror_offset = place * (sent_bytes_ / std::max(peers_max_, 1U));
+    peer.mirror_offset = place * (ring_bytes_ + kSentExtraBytes);
     peer.mirror = {sent_ + peer.mirror_offset, ring_bytes_};
     peer.out.resize(batch_slots_);
     peer.in.resize(batch_slots_);
@@ -145,7 +143,8 @@ void Node::on_hello(Peer& peer) noexcept {
   }
   peer.heard = true;
   if (peer.state == Peer::State::waiting || peer.state == Peer::State::failing) return;
-  if (hello.session != peer.seen_session) {
+  const bool is_new = hello.session != peer.seen_session;
+  if (is_new) {
     // The peer has a new ring for us. If we had one already, the old session is over.
     if (peer.seen_session > hello.session) return;  // late
     if (peer.seen_session != 0) return fail(peer, "it has started a new session");
@@ -153,7 +152,7 @@ void Node::on_hello(Peer& peer) noexcept {
   }
   if (peer.state == Peer::State::connecting && hello.seen_session == peer.session) come_up(peer);
   if (peer.state == Peer::State::up && hello.leaving != 0) peer.state = Peer::State::draining;
-  if (hello.seen_session != peer.session) (void)send_hello(peer);
+  if (is_new || hello.seen_session != peer.session) (void)send_hello(peer);
 }
 
 void Node::accept_grant(Peer& peer, const Hello& hello) noexcept {
@@ -162,7 +161,6 @@ void Node::accept_grant(Peer& peer, const Hello& hello) noexcept {
   peer.seen_session = hello.session;
   peer.mirror.bytes = peer.ring.bytes = std::min(hello.ring_bytes, ring_bytes_);
   peer.share = peer.ring.bytes / 2;
-  (void)send_hello(peer);
 }
 
 void Node::come_up(Peer& peer) noexcept {

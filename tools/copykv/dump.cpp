@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// copykv dump: every key of the rank with its value and flags, in no order, as `load` takes them.
+// copykv dump: every key of the job with its value and flags, in no order, as `load` takes them.
 //
 // Two attachments: one enumerates, the other reads the values meanwhile, so that the memory needed
 // does not grow with the number of keys. Expiry is not part of the format: a loaded key lives for
@@ -106,7 +106,7 @@ Exit run(const Common& common, bool base64) {
 
 void add_dump(Commands& commands) {
   auto base64 = std::make_shared<bool>(false);
-  Command command = commands.add("dump", "print every record of the rank, as load takes it",
+  Command command = commands.add("dump", "print every record of the job, as load takes it",
                                  [base64](const Common& common) { return run(common, *base64); });
   command.flag("--base64", *base64, "keys and values in base64, for bytes that are no UTF-8");
 }
