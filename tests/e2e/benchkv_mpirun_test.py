@@ -6,29 +6,21 @@
                                     is not "yes"; $COPYKV_BUILD_ROOT names the build
 """
 import json
-import os
-import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import unittest
 
-from daemon_process import build_root, end_with_parent
+import launcher
+from daemon_process import build_root
 
 BENCHKV = str(build_root() / "bench" / "benchkv")
-SKIPPED = 77
 SECONDS_MAX = 120
-MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none"]
 SHORT = ["--client-threads", "2", "--duration", "0.5", "--warmup", "0.1"]
 
 
 def mpirun(*command, ranks=2, **environment):
-    clean = {k: v for k, v in os.environ.items()
-             if not k.startswith(("COPYKV_", "PMIX_", "OMPI_", "SLURM_", "PMI_"))}
-    return subprocess.run([*MPIRUN, "-n", str(ranks), *command], env={**clean, **environment},
-                          capture_output=True, text=True, timeout=SECONDS_MAX, check=False,
-                          preexec_fn=end_with_parent)
+    return launcher.mpirun(*command, ranks=ranks, seconds_max=SECONDS_MAX, **environment)
 
 
 class Launched(unittest.TestCase):
@@ -86,14 +78,10 @@ class Launched(unittest.TestCase):
 def main():
     if sys.argv.pop(1) != "yes":
         print("pmix.h is not installed (libpmix-dev)")
-        return SKIPPED
-    if shutil.which("mpirun") is None:
-        print("mpirun is not installed (openmpi-bin)")
-        return SKIPPED
-    probe = mpirun("true", ranks=1)
-    if probe.returncode != 0:
-        print("mpirun cannot start a process here: " + " ".join(probe.stderr.split())[:200])
-        return SKIPPED
+        return launcher.SKIPPED
+    if reason := launcher.why_no_mpirun(SECONDS_MAX):
+        print(reason)
+        return launcher.SKIPPED
     unittest.main(verbosity=2)
     return 0
 

@@ -6,24 +6,20 @@
 """
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import unittest
 
+import launcher
+
 RANKS = 3
-SKIPPED = 77
 SECONDS_MAX = 90
-MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none"]
 
 
-def mpirun(*command, ranks=RANKS):
-    environment = {k: v for k, v in os.environ.items()
-                   if not k.startswith(("COPYKV_", "PMIX_", "OMPI_", "SLURM_", "PMI_"))}
-    return subprocess.run([*MPIRUN, "-n", str(ranks), *command], env=environment,
-                          capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
+def mpirun(*command):
+    return launcher.mpirun(*command, ranks=RANKS, seconds_max=SECONDS_MAX)
 
 
 def free_port():
@@ -87,13 +83,9 @@ class WithoutLauncherTest(unittest.TestCase):
 
 
 def main():
-    if shutil.which("mpirun") is None:
-        print("mpirun is not installed (openmpi-bin)")
-        return SKIPPED
-    probe = mpirun("true", ranks=1)
-    if probe.returncode != 0:
-        print("mpirun cannot start a process here: " + " ".join(probe.stderr.split())[:200])
-        return SKIPPED
+    if reason := launcher.why_no_mpirun(SECONDS_MAX):
+        print(reason)
+        return launcher.SKIPPED
     MpirunTest.program = sys.argv.pop(1)
     unittest.main()
     return 0
