@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Results on their way from one process to another: numbers of eight bytes (the sender's order: all
-// ranks of a job have one), texts with their length in front, histograms by their buckets.
+// Results on their way from one process to another: numbers of eight bytes, texts with their
+// length in front, histograms by their buckets.
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
 
+#include "base/bytes.hpp"
 #include "base/histogram.hpp"
 
 namespace copykv::bench {
@@ -15,14 +15,11 @@ namespace copykv::bench {
 class Encoder {
  public:
   Encoder& number(uint64_t value) {
-    char bytes[sizeof(value)];
-    std::memcpy(bytes, &value, sizeof(value));
-    text.append(bytes, sizeof(bytes));
+    bytes_.number(value);
     return *this;
   }
   Encoder& string(std::string_view value) {
-    number(value.size());
-    text.append(value);
+    bytes_.number<uint64_t>(value.size()).raw(value);
     return *this;
   }
   Encoder& histogram(const Histogram& from) {
@@ -35,42 +32,34 @@ class Encoder {
     });
     return number(from.sum_ns()).number(from.max_ns());
   }
-  std::string text{};
+  [[nodiscard]] std::string take() noexcept { return bytes_.take(); }
+
+ private:
+  ByteWriter bytes_;
 };
 
-/// After a short read every further number is 0 and `cut` stays true.
+/// After a short read every further number is 0, and cut() says so.
 class Decoder {
  public:
   explicit Decoder(std::string_view bytes) : rest_(bytes) {}
-  uint64_t number() {
-    uint64_t value = 0;
-    cut = cut || rest_.size() < sizeof(value);
-    if (cut) return 0;
-    std::memcpy(&value, rest_.data(), sizeof(value));
-    rest_.remove_prefix(sizeof(value));
-    return value;
-  }
+  uint64_t number() { return rest_.number<uint64_t>(); }
   std::string string() {
     const uint64_t bytes = number();
-    cut = cut || rest_.size() < bytes;
-    if (cut) return {};
-    std::string value(rest_.substr(0, bytes));
-    rest_.remove_prefix(bytes);
-    return value;
+    return std::string(rest_.raw(bytes));
   }
   void histogram(Histogram& into) {
     const uint64_t buckets = number();
-    for (uint64_t i = 0; i < buckets && !cut; ++i) {
+    for (uint64_t i = 0; i < buckets && !cut(); ++i) {
       const uint64_t upper_ns = number();
       into.add_bucket(upper_ns, number());
     }
     const uint64_t sum_ns = number();
     into.add_totals(sum_ns, number());
   }
-  bool cut = false;
+  [[nodiscard]] bool cut() const noexcept { return !rest_.whole(); }
 
  private:
-  std::string_view rest_;
+  ByteReader rest_;
 };
 
 }  // namespace copykv::bench

@@ -111,7 +111,7 @@ std::string encode(const Measurement& measured) {
     out.number(measured.first_wrong->value_bytes);
     out.string(measured.first_wrong->value_start);
   }
-  return std::move(out.text);
+  return out.take();
 }
 
 std::optional<Measurement> decode(std::string_view bytes) {
@@ -127,7 +127,7 @@ std::optional<Measurement> decode(std::string_view bytes) {
   measured.rounds = in.number();
   measured.interrupted = in.number() != 0;
   const uint64_t clients = in.number();
-  for (uint64_t i = 0; i < clients && !in.cut; ++i) {
+  for (uint64_t i = 0; i < clients && !in.cut(); ++i) {
     measured.client_operations.push_back(in.number());
   }
   for (uint64_t& errors : measured.errors) errors = in.number();
@@ -141,7 +141,7 @@ std::optional<Measurement> decode(std::string_view bytes) {
     wrong.value_start = in.string();
     measured.first_wrong = std::move(wrong);
   }
-  if (in.cut) return std::nullopt;
+  if (in.cut()) return std::nullopt;
   return measured;
 }
 

@@ -18,7 +18,7 @@ constexpr uint64_t kOneClockNs = 60 * kNanosPerSecond;
 std::string Order::pack() const {
   Encoder out;
   out.number(run).number(start_ns).number(duration_ns).string(boot);
-  return std::move(out.text);
+  return out.take();
 }
 
 std::optional<Order> Order::unpack(std::string_view bytes) {
@@ -28,7 +28,7 @@ std::optional<Order> Order::unpack(std::string_view bytes) {
   order.start_ns = in.number();
   order.duration_ns = in.number();
   order.boot = in.string();
-  if (in.cut) return std::nullopt;
+  if (in.cut()) return std::nullopt;
   return order;
 }
 

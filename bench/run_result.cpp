@@ -25,7 +25,7 @@ void encode_lines(Encoder& out, const std::vector<std::string>& lines) {
 std::vector<std::string> decode_lines(Decoder& in) {
   std::vector<std::string> lines;
   const uint64_t count = in.number();
-  for (uint64_t i = 0; i < count && !in.cut; ++i) lines.push_back(in.string());
+  for (uint64_t i = 0; i < count && !in.cut(); ++i) lines.push_back(in.string());
   return lines;
 }
 
@@ -75,7 +75,7 @@ std::string encode(const RunResult& result) {
   encode_lines(out, result.failures);
   encode_lines(out, result.warnings);
   out.number(result.may_go_on);
-  return std::move(out.text);
+  return out.take();
 }
 
 std::optional<RunResult> decode_result(std::string_view bytes) {
@@ -85,9 +85,9 @@ std::optional<RunResult> decode_result(std::string_view bytes) {
   if (!measured) return std::nullopt;
   result.measured = std::move(*measured);
   const uint64_t daemons = in.number();
-  for (uint64_t i = 0; i < daemons && !in.cut; ++i) result.daemons.push_back(decode_daemon(in));
+  for (uint64_t i = 0; i < daemons && !in.cut(); ++i) result.daemons.push_back(decode_daemon(in));
   const uint64_t ranks = in.number();
-  for (uint64_t i = 0; i < ranks && !in.cut; ++i) {
+  for (uint64_t i = 0; i < ranks && !in.cut(); ++i) {
     const auto rank = static_cast<uint32_t>(in.number());
     const uint64_t operations = in.number();
     result.ranks.push_back({rank, operations, std::bit_cast<double>(in.number())});
@@ -95,7 +95,7 @@ std::optional<RunResult> decode_result(std::string_view bytes) {
   result.failures = decode_lines(in);
   result.warnings = decode_lines(in);
   result.may_go_on = in.number() != 0;
-  if (in.cut) return std::nullopt;
+  if (in.cut()) return std::nullopt;
   return result;
 }
 

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "base/assert.hpp"
+#include "base/bytes.hpp"
 #include "base/hash.hpp"
 #include "base/units.hpp"
 
@@ -39,26 +40,17 @@ std::string JobCard::pack() const {
                   static_cast<uint32_t>(transport.size()),
                   epoch,
                   value_bytes_max};
-  std::string bytes(reinterpret_cast<const char*>(&head), sizeof(head));
-  bytes += transport;
-  for (const copyrpc::Card& card : daemons) {
-    const std::string packed = card.pack();
-    const auto count = static_cast<uint32_t>(packed.size());
-    bytes.append(reinterpret_cast<const char*>(&count), sizeof(count));
-    bytes += packed;
-  }
-  return bytes;
+  ByteWriter bytes;
+  bytes.raw({reinterpret_cast<const char*>(&head), sizeof(head)}).raw(transport);
+  for (const copyrpc::Card& card : daemons) bytes.text(card.pack());
+  return bytes.take();
 }
 
 Outcome<JobCard> JobCard::unpack(std::string_view bytes) {
-  const auto take = [&bytes](size_t count) {
-    const std::string_view taken = bytes.substr(0, count);
-    bytes.remove_prefix(taken.size());
-    return taken;
-  };
   Head head{};
   if (bytes.size() < sizeof(head)) return Failure{"a rank's card is too short"};
-  std::memcpy(&head, take(sizeof(head)).data(), sizeof(head));
+  std::memcpy(&head, bytes.data(), sizeof(head));
+  ByteReader rest(bytes.substr(sizeof(head)));
   if (head.magic != kMagic) return Failure{"a rank's card is not of copykv"};
   if (head.version != kVersion) {
     return Failure{
@@ -67,24 +59,22 @@ Outcome<JobCard> JobCard::unpack(std::string_view bytes) {
                     head.version, kVersion)};
   }
   if (head.daemon_count == 0 || head.daemon_count > kRailsMax || head.rank >= kJobRanksMax ||
-      head.transport_bytes > kTransportBytesMax || head.transport_bytes > bytes.size()) {
+      head.transport_bytes > kTransportBytesMax || head.transport_bytes > rest.left()) {
     return Failure{"a rank's card has impossible fields"};
   }
   JobCard card{.rank = head.rank,
                .epoch = head.epoch,
                .value_bytes_max = head.value_bytes_max,
-               .transport = std::string(take(head.transport_bytes))};
+               .transport = std::string(rest.raw(head.transport_bytes))};
   for (uint32_t daemon = 0; daemon < head.daemon_count; ++daemon) {
-    uint32_t count = 0;
-    if (bytes.size() < sizeof(count)) return Failure{"a rank's card is cut off"};
-    std::memcpy(&count, take(sizeof(count)).data(), sizeof(count));
-    if (count > bytes.size()) return Failure{"a rank's card is cut off"};
-    auto node = copyrpc::Card::unpack(take(count));
+    const std::string_view packed = rest.text(static_cast<uint32_t>(rest.left()));
+    if (!rest.whole()) return Failure{"a rank's card is cut off"};
+    auto node = copyrpc::Card::unpack(packed);
     if (!node) return Failure{node.error};
     if (node->node != node_of(card.rank, daemon)) return Failure{"a card of another rank's daemon"};
     card.daemons.push_back(std::move(*node));
   }
-  if (!bytes.empty()) return Failure{"a rank's card goes on after its end"};
+  if (!rest.done()) return Failure{"a rank's card goes on after its end"};
   return card;
 }
 

@@ -5,10 +5,13 @@
 #include <CLI/CLI.hpp>
 
 #include "base/log.hpp"
+#include "base/program.hpp"
 #include "daemon/control.hpp"
 
-int main(int argc, char** argv) {
-  using namespace copykv;
+namespace copykv {
+namespace {
+
+int serve(int argc, char** argv) {
   CLI::App app("copykvd: serves a shared map to the processes of this machine");
   DaemonOptions options;
   Settings settings(app, "copykvd");
@@ -30,4 +33,11 @@ int main(int argc, char** argv) {
   if (!control) return fail(control.error, 1);
   (*control)->run();
   return 0;
+}
+
+}  // namespace
+}  // namespace copykv
+
+int main(int argc, char** argv) {
+  return copykv::run_program("copykvd", copykv::serve, argc, argv);
 }

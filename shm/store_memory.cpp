@@ -256,8 +256,8 @@ void StoreMemory::collapse(std::byte* step) noexcept {
 std::string StoreMemory::page_note() const {
   if (huge_pages_ == HugePages::off) return "4 KiB pages (as asked)";
   if (why_not_hugetlb_.empty()) return "2 MiB pages (hugetlb)";
-  const std::string note = fmt::format("transparent 2 MiB pages for {} of {} MiB populated; {}",
-                                       2 * collapsed_steps_, 2 * steps_, why_not_hugetlb_);
+  std::string note = fmt::format("transparent 2 MiB pages for {} of {} MiB populated; {}",
+                                 2 * collapsed_steps_, 2 * steps_, why_not_hugetlb_);
   if (collapse_failures_ == 0) return note;
   return fmt::format("{}; MADV_COLLAPSE: {} (needs Linux 6.1 and unfragmented memory)", note,
                      reason(collapse_errno_));

@@ -9,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/program.hpp"
 #include "bench/micro/bare_fabric.hpp"
 #include "bench/micro/duo.hpp"
 
@@ -58,9 +59,7 @@ int measure(const Spec& spec) {
   return duo.meet() ? 0 : 1;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int program(int argc, char** argv) {
   Spec spec;
   CLI::App app{"The bare libfabric round trip and bandwidth"};
   app.add_option("--provider", spec.options.provider, "tcp, shm, or a libfabric provider");
@@ -71,4 +70,10 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   if (spec.options.node.empty() && spec.options.provider != "shm") spec.options.node = "127.0.0.1";
   return measure(spec);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run_program("bare_writedata", program, argc, argv);
 }

@@ -16,6 +16,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/program.hpp"
 #include "bench/micro/bare_fabric.hpp"
 #include "bench/micro/duo.hpp"
 #include "copyrpc/node.hpp"
@@ -285,9 +286,7 @@ struct End {
   return {};
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int program(int argc, char** argv) {
   Spec spec;
   CLI::App app{"copyrpc against bare libfabric, and its flush policies against each other"};
   app.add_option("--provider", spec.options.provider, "tcp, shm, or a libfabric provider");
@@ -305,4 +304,10 @@ int main(int argc, char** argv) {
   if (error.empty()) return duo.meet() ? 0 : 1;
   fmt::print(stderr, "copyrpc_pingpong: {}\n", error);
   return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run_program("copyrpc_pingpong", program, argc, argv);
 }

@@ -30,6 +30,7 @@
 #include "base/error.hpp"
 #include "base/fd.hpp"
 #include "base/histogram.hpp"
+#include "base/program.hpp"
 #include "base/random.hpp"
 
 namespace {
@@ -249,9 +250,7 @@ Exit measure(const Spec& spec) {
   return kDone;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int program(int argc, char** argv) {
   Spec spec;
   CLI::App app("peer_ping: GETs to Redis or memcached over a unix socket");
   app.add_option("--protocol", spec.protocol)
@@ -271,4 +270,10 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? kDone : kUsage;
   }
   return measure(spec);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run_program("peer_ping", program, argc, argv);
 }

@@ -55,7 +55,7 @@ Outcome<std::string> read_secret(const std::string& path) {
 
 std::string random_hex(size_t bytes) {
   std::string text;
-  for (const char byte : bootstrap::random_bytes(bytes)) {
+  for (const char byte : random_bytes(bytes)) {
     text += fmt::format("{:02x}", static_cast<uint8_t>(byte));
   }
   return text;

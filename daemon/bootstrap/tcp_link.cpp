@@ -6,6 +6,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include "base/assert.hpp"
 #include "base/runtime_paths.hpp"
 #include "daemon/bootstrap/bytes.hpp"
 

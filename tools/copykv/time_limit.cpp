@@ -25,7 +25,7 @@ void end_process(int) {
 
 }  // namespace
 
-TimeLimit::TimeLimit(uint64_t limit_ns, std::string_view line) noexcept : limit_ns_(limit_ns) {
+TimeLimit::TimeLimit(uint64_t limit_ns, std::string_view line) : limit_ns_(limit_ns) {
   const auto written = fmt::format_to_n(g_line, sizeof(g_line), "copykv: {}\n", line);
   g_line_bytes = std::min(written.size, sizeof(g_line));
   struct sigaction action {};

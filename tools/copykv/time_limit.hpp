@@ -11,7 +11,7 @@ namespace copykv::tools {
 /// most one at a time. Uses SIGALRM.
 class TimeLimit {
  public:
-  TimeLimit(uint64_t limit_ns, std::string_view line) noexcept;
+  TimeLimit(uint64_t limit_ns, std::string_view line);
   TimeLimit(const TimeLimit&) = delete;
   TimeLimit& operator=(const TimeLimit&) = delete;
   ~TimeLimit() { pause(); }

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -79,8 +80,11 @@ def flavours(quick):
     ]
 
 
-def run_logged(name, command, log_path, tally, environment=None):
-    """Runs one command into a log; counts a failure, prints one line. True: it ended with 0."""
+def run_logged(name, command, log_path, tally, environment=None, telling=lambda line: True):
+    """Runs one command into a log; counts a failure, prints one line. True: it ended with 0.
+
+    telling picks the lines of the log that a failure shows the last of.
+    """
     began = time.monotonic()
     with open(log_path, "w", encoding="utf-8") as log:
         code = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
@@ -88,7 +92,8 @@ def run_logged(name, command, log_path, tally, environment=None):
     seconds = time.monotonic() - began
     print(f"{name}: {'ok' if code == 0 else 'failed'} ({seconds:.0f} s)", flush=True)
     if code != 0:
-        tally.add_failure(name, log_path, log_path.read_text(errors="replace"))
+        lines = log_path.read_text(errors="replace").splitlines()
+        tally.add_failure(name, log_path, "\n".join(filter(telling, lines)))
     return code == 0
 
 
@@ -182,7 +187,9 @@ def clang_tidy(tally):
         return
     command = ["run-clang-tidy", "-quiet", "-p", "build-clang", "-j", str(os.cpu_count() or 1),
                rf"^{ROOT}/(base|shm|copyrpc|daemon|client|bench|tools|examples)/.*\.cpp$"]
-    if run_logged("clang-tidy", command, log_path, tally):
+    noise = re.compile(r"^\d+ warnings generated|^clang-tidy-\d+ ")
+    if run_logged("clang-tidy", command, log_path, tally,
+                  telling=lambda line: not noise.match(line)):
         tally.add_pass()
         log_path.unlink()
 

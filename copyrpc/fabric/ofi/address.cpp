@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-#include "copyrpc/fabric/ofi/entropy.hpp"
+#include "base/entropy.hpp"
 
 namespace copyrpc::ofi {
 namespace {
@@ -20,7 +20,7 @@ constexpr size_t kHeaderBytes = 1 + 1 + sizeof(Identity) + 1;
 
 Identity random_identity() {
   Identity identity;
-  const std::array<uint64_t, 2> words = {random_word(), random_word()};
+  const std::array<uint64_t, 2> words = {copykv::random_word(), copykv::random_word()};
   static_assert(sizeof(words) == sizeof(identity));
   std::memcpy(identity.data(), words.data(), sizeof(words));
   return identity;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "copyrpc/fabric/ofi/memory.hpp"
 
-#include "copyrpc/fabric/ofi/entropy.hpp"
+#include "base/entropy.hpp"
 
 namespace copyrpc::ofi {
 namespace {
@@ -21,7 +21,7 @@ uint64_t access_flags(Access access) noexcept {
 /// gone must not fit what took its place.
 uint64_t new_key(const fi_info& info) noexcept {
   const size_t bits = info.domain_attr->mr_key_size * 8;
-  const uint64_t word = random_word();
+  const uint64_t word = copykv::random_word();
   return bits >= 64 ? word : word & ((uint64_t{1} << bits) - 1);
 }
 
