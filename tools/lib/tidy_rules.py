@@ -21,10 +21,12 @@ MAY_INCLUDE = {
     "copyrpc": {"base", "copyrpc"},
     "daemon": {"base", "shm", "copyrpc", "daemon"},
     "client": {"base", "shm", "client"},
-    "bench": {"base", "shm", "client", "bench"},
+    "sim": {"base", "shm", "copyrpc", "daemon", "client", "sim"},
+    "sim/check": {"base", "sim"},  # the storms of real processes use it as well
+    "bench": {"base", "shm", "client", "sim", "bench"},
     "bench/micro": {"base", "shm", "client", "copyrpc", "bench"},  # measures parts by themselves
     "tools": {"base", "shm", "client", "tools"},
-    "tests": {"base", "shm", "copyrpc", "daemon", "client", "bench", "tools", "tests"},
+    "tests": {"base", "shm", "copyrpc", "daemon", "client", "sim", "bench", "tools", "tests"},
     "examples": {"public"},
 }
 PUBLIC_HEADER = re.compile(r"^copykv/")
