@@ -10,8 +10,8 @@
 
 #include "daemon/job_card.hpp"
 #include "daemon/rpc_network.hpp"
+#include "sim/in_process.hpp"
 #include "tests/fuzz/input.hpp"
-#include "tests/storm/in_process.hpp"
 
 namespace copykv::fuzz {
 
@@ -22,7 +22,7 @@ class FuzzRank {
   /// `memory` is used again and again.
   FuzzRank(std::unique_ptr<copyrpc::Fabric> fabric, ManualClock& clock, uint32_t rank,
            uint32_t ranks, StoreMemory& memory) {
-    storm::InProcessDaemon::clean(memory);
+    sim::InProcessDaemon::clean(memory);
     copyrpc::NodeOptions node;
     node.node = node_of(rank, 0);
     node.nodes = ranks * kRailsMax;
@@ -37,12 +37,12 @@ class FuzzRank {
     network_ = std::move(*made);
     const Routing routing = make_routing(std::vector<uint32_t>(ranks, 1), rank);
     network_->set_owners(routing.nodes);
-    daemon_.emplace(storm::InProcessDaemon::Options{.lanes_max = 4,
-                                                    .value_bytes_max = kValueBytesMax,
-                                                    .rank_count = ranks,
-                                                    .clock = &clock,
-                                                    .network = network_.get(),
-                                                    .memory = &memory});
+    daemon_.emplace(sim::InProcessDaemon::Options{.lanes_max = 4,
+                                                  .value_bytes_max = kValueBytesMax,
+                                                  .rank_count = ranks,
+                                                  .clock = &clock,
+                                                  .network = network_.get(),
+                                                  .memory = &memory});
     RankHeader& page = daemon_->rank();
     page.owner_count = ranks;
     std::copy(routing.owners.begin(), routing.owners.end(), page.owners);
@@ -71,8 +71,8 @@ class FuzzRank {
 
  private:
   std::unique_ptr<RpcNetwork> network_;
-  std::optional<storm::InProcessDaemon> daemon_;
-  std::unique_ptr<storm::Seat> seat_;
+  std::optional<sim::InProcessDaemon> daemon_;
+  std::unique_ptr<sim::Seat> seat_;
   std::optional<Client> client_;
 };
 

@@ -8,8 +8,8 @@
 #include <string>
 
 #include "base/random.hpp"
+#include "sim/in_process.hpp"
 #include "tests/fuzz/input.hpp"
-#include "tests/storm/in_process.hpp"
 
 namespace {
 
@@ -22,7 +22,7 @@ constexpr uint32_t kHonestKeys = 8;
 // A client that polls: in the thread of the daemon nobody may wait.
 class Honest {
  public:
-  Honest(storm::InProcessDaemon& daemon, storm::Seat& seat)
+  Honest(sim::InProcessDaemon& daemon, sim::Seat& seat)
       : daemon_(daemon), client_(daemon.client(seat)) {}
 
   void write_and_check(uint32_t number, uint32_t value_bytes) {
@@ -72,7 +72,7 @@ class Honest {
     return {};
   }
 
-  storm::InProcessDaemon& daemon_;
+  sim::InProcessDaemon& daemon_;
   Client client_;
   std::array<std::string, kHonestKeys> values_{};
   uint32_t writes_ = 0;
@@ -80,7 +80,7 @@ class Honest {
 
 class Hostile {
  public:
-  Hostile(storm::InProcessDaemon& daemon, std::unique_ptr<storm::Seat> seat)
+  Hostile(sim::InProcessDaemon& daemon, std::unique_ptr<sim::Seat> seat)
       : daemon_(daemon), seat_(std::move(seat)) {}
 
   /// A request that looks right: the next sequence, lengths and places as the input has them.
@@ -126,8 +126,8 @@ class Hostile {
   }
 
  private:
-  storm::InProcessDaemon& daemon_;
-  std::unique_ptr<storm::Seat> seat_;
+  sim::InProcessDaemon& daemon_;
+  std::unique_ptr<sim::Seat> seat_;
   uint32_t slot_ = 0;
   uint32_t lap_ = 1;
   uint32_t next_lap_ = 1;
@@ -139,8 +139,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t bytes) {
   Input input(data, bytes);
   static const auto memory =
       StoreMemory::create({.budget_bytes = kStoreBudgetBytesMin, .huge_pages = HugePages::off});
-  storm::InProcessDaemon::clean(**memory.value);
-  storm::InProcessDaemon daemon(
+  sim::InProcessDaemon::clean(**memory.value);
+  sim::InProcessDaemon daemon(
       {.lanes_max = 4, .value_bytes_max = 256 * 1024, .memory = memory.value->get()});
   const auto honest_seat = daemon.attach({0, 1, 4, kSlotPayloadBytesMin, 64 * kPageBytes});
   Honest honest(daemon, *honest_seat);

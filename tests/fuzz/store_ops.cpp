@@ -4,8 +4,8 @@
 #include <string>
 
 #include "daemon/store.hpp"
+#include "sim/in_process.hpp"
 #include "tests/fuzz/input.hpp"
-#include "tests/storm/in_process.hpp"
 
 namespace {
 
@@ -207,7 +207,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t bytes) {
   Input input(data, bytes);
   static const auto memory =
       StoreMemory::create({.budget_bytes = kStoreBudgetBytesMin, .huge_pages = HugePages::off});
-  storm::InProcessDaemon::clean(**memory.value);
+  sim::InProcessDaemon::clean(**memory.value);
   Pair pair(**memory.value);
   for (uint32_t step = 0; step < 2000 && !input.empty(); ++step) pair.step(input);
   pair.check_whole();

@@ -18,11 +18,14 @@
 #include "base/random.hpp"
 #include "client/impl.hpp"
 #include "daemon/daemon_thread.hpp"
+#include "sim/in_process.hpp"
 #include "tests/storm/daemon_process.hpp"
-#include "tests/storm/in_process.hpp"
 #include "tests/storm/record.hpp"
 
 namespace copykv::storm {
+
+using sim::InProcessDaemon;
+using sim::Seat;
 namespace {
 
 constexpr uint32_t kClientsMax = 16;

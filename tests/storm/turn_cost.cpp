@@ -22,10 +22,13 @@
 #include <catch2/catch.hpp>
 
 #include "base/random.hpp"
-#include "tests/storm/in_process.hpp"
+#include "sim/in_process.hpp"
 #include "tests/unit/daemon/allocation_count.hpp"
 
 namespace copykv::storm {
+
+using sim::InProcessDaemon;
+using sim::Seat;
 namespace {
 
 using test::allocation_count;

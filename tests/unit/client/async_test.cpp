@@ -29,7 +29,7 @@ struct Scene {
   void turns() { served.daemon().settle(); }
 
   Served served;
-  storm::Seat& seat;
+  sim::Seat& seat;
   ClientImpl* inside = nullptr;
   Client client;
   std::array<Completion, 64> done;
@@ -87,7 +87,7 @@ TEST_CASE("poll and wait take no more than there is room for, and wait knows whe
 TEST_CASE("wait ends after its time, by every policy") {
   for (const Wait wait : {Wait::spin, Wait::adaptive, Wait::park}) {
     Served served;
-    storm::Seat& seat = served.attach(4);
+    sim::Seat& seat = served.attach(4);
     Client kv = served.client(seat, nullptr, wait);
     served.daemon().settle();
     REQUIRE(kv.submit_get("k", 1) == Status::ok);
@@ -189,7 +189,7 @@ TEST_CASE("synchronous calls between submits keep every completion, with its val
   for (const uint32_t depth : {1U, 2U, 16U}) {
     CAPTURE(depth);
     Served served;
-    storm::Seat& seat = served.attach(depth);
+    sim::Seat& seat = served.attach(depth);
     ClientImpl* inside = nullptr;
     Client kv = served.client(seat, &inside);
     served.serve();
@@ -325,8 +325,8 @@ TEST_CASE("Buffers are moved, reset and destroyed without losing room") {
 
 TEST_CASE("a Buffer of another client is refused") {
   Served served;
-  storm::Seat& one_seat = served.attach(4);
-  storm::Seat& other_seat = served.attach(4);
+  sim::Seat& one_seat = served.attach(4);
+  sim::Seat& other_seat = served.attach(4);
   Client one = served.client(one_seat);
   Client other = served.client(other_seat);
   served.daemon().settle();
@@ -337,7 +337,7 @@ TEST_CASE("a Buffer of another client is refused") {
 
 TEST_CASE("synchronous puts of Buffers wait for slots, not for room") {
   Served served;
-  storm::Seat& seat = served.attach(2, 64 * kPageBytes);
+  sim::Seat& seat = served.attach(2, 64 * kPageBytes);
   ClientImpl* inside = nullptr;
   Client kv = served.client(seat, &inside);
   served.serve();

@@ -23,7 +23,7 @@ struct Scene {
     served.serve();
   }
   Served served;
-  storm::Seat& seat;
+  sim::Seat& seat;
   ClientImpl* inside = nullptr;
   Client client;
 };

@@ -28,7 +28,7 @@ struct Scene {
     served.serve();
   }
   Served served;
-  storm::Seat& seat;
+  sim::Seat& seat;
   ClientImpl* inside = nullptr;
   Client client;
 };
@@ -157,7 +157,7 @@ TEST_CASE("add, touch, ping") {
 
 TEST_CASE("time to live counts from the put") {
   Served served;
-  storm::Seat& seat = served.attach(4);
+  sim::Seat& seat = served.attach(4);
   Client kv = served.client(seat);
   served.serve();
   REQUIRE(kv.put("k", "v", {.ttl_ms = 40}).ok());
@@ -203,8 +203,8 @@ TEST_CASE("a client of depth 1 and no bulk memory can do what fits its slot") {
 
 TEST_CASE("a value that no bulk room of this client holds is named with its size") {
   Served served;
-  storm::Seat& rich_seat = served.attach(4);
-  storm::Seat& poor_seat = served.attach(4, 16 * kPageBytes);
+  sim::Seat& rich_seat = served.attach(4);
+  sim::Seat& poor_seat = served.attach(4, 16 * kPageBytes);
   Client rich = served.client(rich_seat);
   Client poor = served.client(poor_seat);
   served.serve();
@@ -234,7 +234,7 @@ TEST_CASE("enumeration sees every key, of every length, and can be stopped by no
 
 TEST_CASE("no space is an answer, and what was there stays") {
   Served served(kStoreBudgetBytesMin);
-  storm::Seat& seat = served.attach(4);
+  sim::Seat& seat = served.attach(4);
   ClientImpl* inside = nullptr;
   Client kv = served.client(seat, &inside);
   served.serve();
@@ -256,8 +256,8 @@ TEST_CASE("no space is an answer, and what was there stays") {
 
 TEST_CASE("two clients see each other's writes") {
   Served served;
-  storm::Seat& one_seat = served.attach(4);
-  storm::Seat& other_seat = served.attach(4);
+  sim::Seat& one_seat = served.attach(4);
+  sim::Seat& other_seat = served.attach(4);
   Client one = served.client(one_seat);
   Client other = served.client(other_seat);
   served.serve();

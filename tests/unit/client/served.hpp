@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "client/impl.hpp"
-#include "tests/storm/in_process.hpp"
+#include "sim/in_process.hpp"
 
 namespace copykv::test {
 
@@ -31,15 +31,13 @@ class Served {
   }
 
   /// Attach before serving.
-  storm::Seat& attach(uint32_t depth, uint64_t bulk_bytes = 8U << 20,
-                      uint32_t payload_bytes = 4096) {
+  sim::Seat& attach(uint32_t depth, uint64_t bulk_bytes = 8U << 20, uint32_t payload_bytes = 4096) {
     const auto number = static_cast<uint32_t>(seats_.size());
     seats_.push_back(daemon_.attach({number, 1, depth, payload_bytes, bulk_bytes}));
     return *seats_.back();
   }
   /// The library's inside is kept in view: tests look at bulk rooms and lane ends.
-  Client client(const storm::Seat& seat, ClientImpl** inside = nullptr,
-                Wait wait = Wait::adaptive) {
+  Client client(const sim::Seat& seat, ClientImpl** inside = nullptr, Wait wait = Wait::adaptive) {
     copykv::Options options;
     options.queue_depth = seat.geometry().queue_depth;
     options.slot_payload_bytes = seat.geometry().slot_payload_bytes;
@@ -61,11 +59,11 @@ class Served {
       }
     });
   }
-  [[nodiscard]] storm::InProcessDaemon& daemon() { return daemon_; }
+  [[nodiscard]] sim::InProcessDaemon& daemon() { return daemon_; }
 
  private:
-  storm::InProcessDaemon daemon_;
-  std::vector<std::unique_ptr<storm::Seat>> seats_;  ///< unmapped after the thread has ended
+  sim::InProcessDaemon daemon_;
+  std::vector<std::unique_ptr<sim::Seat>> seats_;  ///< unmapped after the thread has ended
   std::atomic<bool> stop_ = false;
   std::thread thread_;
 };

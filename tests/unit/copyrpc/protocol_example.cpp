@@ -10,7 +10,7 @@
 #include "base/clock.hpp"
 #include "daemon/job_card.hpp"
 #include "daemon/rpc_network.hpp"
-#include "tests/storm/in_process.hpp"
+#include "sim/in_process.hpp"
 #include "tests/unit/copyrpc/protocol_example_tape.hpp"
 
 namespace copykv::test {
@@ -41,7 +41,7 @@ struct Rank {
                                       clock, {arena.base, arena.virtual_bytes}));
     const Routing routing = make_routing({1, 1}, number);
     network->set_owners(routing.nodes);
-    daemon = std::make_unique<storm::InProcessDaemon>(storm::InProcessDaemon::Options{
+    daemon = std::make_unique<sim::InProcessDaemon>(sim::InProcessDaemon::Options{
         .rank_count = kRanks, .clock = &clock, .network = network.get(), .memory = memory.get()});
     RankHeader& page = daemon->rank();
     page.owner_count = kRanks;
@@ -53,8 +53,8 @@ struct Rank {
 
   std::unique_ptr<StoreMemory> memory;
   std::unique_ptr<RpcNetwork> network;
-  std::unique_ptr<storm::InProcessDaemon> daemon;
-  std::unique_ptr<storm::Seat> seat;
+  std::unique_ptr<sim::InProcessDaemon> daemon;
+  std::unique_ptr<sim::Seat> seat;
   std::unique_ptr<Client> client;
 };
 

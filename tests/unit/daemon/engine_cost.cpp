@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/assert.hpp"
-#include "tests/storm/in_process.hpp"
+#include "sim/in_process.hpp"
 
 namespace {
 
@@ -32,7 +32,7 @@ int main(int argc, char** argv) {
   COPYKV_ASSERT(argc == 3, "usage: engine_cost get|put GROUP");
   const bool is_put = std::string_view(argv[1]) == "put";
   const auto group = static_cast<uint32_t>(std::atoi(argv[2]));
-  storm::InProcessDaemon daemon(
+  sim::InProcessDaemon daemon(
       {.memory_bytes = uint64_t{32} << 20, .fence_free = true, .turns_per_clock_read = 32});
   const auto seat = daemon.attach({.queue_depth = 64});
   Client client = daemon.client(*seat, Wait::spin);

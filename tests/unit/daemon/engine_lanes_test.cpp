@@ -9,12 +9,12 @@
 
 #include <catch2/catch.hpp>
 
-#include "tests/storm/in_process.hpp"
+#include "sim/in_process.hpp"
 #include "tests/unit/daemon/raw_lane.hpp"
 
 using namespace copykv;
-using storm::InProcessDaemon;
-using storm::Seat;
+using sim::InProcessDaemon;
+using sim::Seat;
 using test::RawLane;
 using test::run;
 using test::turn_until_answered;

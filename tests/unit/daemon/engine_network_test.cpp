@@ -9,11 +9,11 @@
 #include <catch2/catch.hpp>
 
 #include "base/random.hpp"
-#include "tests/storm/in_process.hpp"
+#include "sim/in_process.hpp"
 #include "tests/unit/daemon/raw_lane.hpp"
 
 using namespace copykv;
-using storm::InProcessDaemon;
+using sim::InProcessDaemon;
 using test::RawLane;
 
 namespace {
@@ -99,7 +99,7 @@ struct Scene {
 
   FakeNetwork network;
   InProcessDaemon daemon;
-  std::unique_ptr<storm::Seat> seat;
+  std::unique_ptr<sim::Seat> seat;
   RawLane lane;
 };
 

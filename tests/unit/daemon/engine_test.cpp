@@ -11,11 +11,11 @@
 #include <catch2/catch.hpp>
 
 #include "base/random.hpp"
-#include "tests/storm/in_process.hpp"
+#include "sim/in_process.hpp"
 #include "tests/unit/daemon/raw_lane.hpp"
 
 using namespace copykv;
-using storm::InProcessDaemon;
+using sim::InProcessDaemon;
 using test::RawLane;
 using test::run;
 using test::turn_until_answered;

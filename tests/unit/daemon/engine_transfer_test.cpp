@@ -7,11 +7,11 @@
 #include <catch2/catch.hpp>
 
 #include "base/random.hpp"
-#include "tests/storm/in_process.hpp"
+#include "sim/in_process.hpp"
 #include "tests/unit/daemon/raw_lane.hpp"
 
 using namespace copykv;
-using storm::InProcessDaemon;
+using sim::InProcessDaemon;
 using test::RawLane;
 
 namespace {
@@ -65,8 +65,8 @@ struct Scene {
   }
 
   InProcessDaemon daemon;
-  std::unique_ptr<storm::Seat> large_seat;
-  std::unique_ptr<storm::Seat> other_seat;
+  std::unique_ptr<sim::Seat> large_seat;
+  std::unique_ptr<sim::Seat> other_seat;
   RawLane large;
   RawLane other;
 };
@@ -99,7 +99,7 @@ TEST_CASE("a large value moves in chunks while another lane is served in every t
 
 TEST_CASE("several large values share the turns") {
   InProcessDaemon daemon({.memory_bytes = 64U << 20});
-  std::vector<std::unique_ptr<storm::Seat>> seats;
+  std::vector<std::unique_ptr<sim::Seat>> seats;
   std::vector<RawLane> lanes;
   std::vector<std::string> values;
   for (uint32_t index = 0; index < 5; ++index) {

@@ -6,7 +6,7 @@
 
 #include "base/random.hpp"
 #include "daemon/request.hpp"
-#include "tests/storm/in_process.hpp"
+#include "sim/in_process.hpp"
 
 using namespace copykv;
 
@@ -27,7 +27,7 @@ struct Bench {
     return pending;
   }
 
-  storm::Seat seat{SegmentGeometry{0, 1, 4, 4096, 4096}, 1};
+  sim::Seat seat{SegmentGeometry{0, 1, 4, 4096, 4096}, 1};
   Lane lane{};
   alignas(kCacheLineBytes) std::byte key_room[kKeyBytesMax];
 };

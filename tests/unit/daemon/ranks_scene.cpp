@@ -45,12 +45,12 @@ void RanksScene::start(uint32_t number) {
   rank.network = std::move(*made);
   const Routing routing = make_routing(std::vector<uint32_t>(options_.ranks, 1), number);
   rank.network->set_owners(routing.nodes);
-  rank.daemon = std::make_unique<storm::InProcessDaemon>(
-      storm::InProcessDaemon::Options{.value_bytes_max = kValueBytesMaxDefault,
-                                      .rank_count = options_.ranks,
-                                      .clock = &clock,
-                                      .network = rank.network.get(),
-                                      .memory = rank.memory.get()});
+  rank.daemon = std::make_unique<sim::InProcessDaemon>(
+      sim::InProcessDaemon::Options{.value_bytes_max = kValueBytesMaxDefault,
+                                    .rank_count = options_.ranks,
+                                    .clock = &clock,
+                                    .network = rank.network.get(),
+                                    .memory = rank.memory.get()});
   RankHeader& page = rank.daemon->rank();
   page.owner_count = static_cast<uint32_t>(routing.owners.size());
   std::copy(routing.owners.begin(), routing.owners.end(), page.owners);

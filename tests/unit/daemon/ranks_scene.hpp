@@ -16,7 +16,7 @@
 #include "copyrpc/fabric/sim/sim_fabric.hpp"
 #include "daemon/job_card.hpp"
 #include "daemon/rpc_network.hpp"
-#include "tests/storm/in_process.hpp"
+#include "sim/in_process.hpp"
 
 namespace copykv::test {
 
@@ -57,8 +57,8 @@ class RanksScene {
   struct Rank {
     std::unique_ptr<RpcNetwork> network;
     std::unique_ptr<StoreMemory> memory;
-    std::unique_ptr<storm::InProcessDaemon> daemon;
-    std::unique_ptr<storm::Seat> seat;
+    std::unique_ptr<sim::InProcessDaemon> daemon;
+    std::unique_ptr<sim::Seat> seat;
     std::unique_ptr<Client> client;
     uint64_t incarnation = 0;
     uint64_t in_flight = 0;

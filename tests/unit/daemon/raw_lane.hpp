@@ -9,7 +9,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "tests/storm/in_process.hpp"
+#include "sim/in_process.hpp"
 
 namespace copykv::test {
 
@@ -26,7 +26,7 @@ struct Fields {
 
 class RawLane {
  public:
-  explicit RawLane(storm::Seat& seat) : seat_(seat) {}
+  explicit RawLane(sim::Seat& seat) : seat_(seat) {}
 
   /// Publishes a request in the next slot; returns the slot.
   uint32_t send(Op op, std::string_view key = {}, std::string_view value = {},
@@ -98,14 +98,14 @@ class RawLane {
     if (!from.empty()) std::memcpy(to, from.data(), from.size());
   }
 
-  storm::Seat& seat_;
+  sim::Seat& seat_;
   uint32_t next_ = 0;
   uint32_t lap_ = 1;
   uint32_t expected_[kQueueDepthMax] = {};
 };
 
 /// Turns until the slot is answered; the engine's lists are checked after each.
-inline bool turn_until_answered(storm::InProcessDaemon& daemon, const RawLane& lane, uint32_t slot,
+inline bool turn_until_answered(sim::InProcessDaemon& daemon, const RawLane& lane, uint32_t slot,
                                 uint32_t turns_max = 10'000) {
   for (uint32_t turn = 0; turn < turns_max && !lane.answered(slot); ++turn) {
     (void)daemon.turn();
@@ -115,7 +115,7 @@ inline bool turn_until_answered(storm::InProcessDaemon& daemon, const RawLane& l
 }
 
 /// One request, served.
-inline Status run(storm::InProcessDaemon& daemon, RawLane& lane, Op op, std::string_view key = {},
+inline Status run(sim::InProcessDaemon& daemon, RawLane& lane, Op op, std::string_view key = {},
                   std::string_view value = {}, const Fields& fields = {}) {
   const uint32_t slot = lane.send(op, key, value, fields);
   REQUIRE(turn_until_answered(daemon, lane, slot));

@@ -16,7 +16,7 @@
 #include "base/assert.hpp"
 #include "daemon/job_card.hpp"
 #include "daemon/rpc_network.hpp"
-#include "tests/storm/in_process.hpp"
+#include "sim/in_process.hpp"
 
 namespace {
 
@@ -97,7 +97,7 @@ class DirectFabric final : public copyrpc::Fabric {
 struct Rank {
   std::unique_ptr<StoreMemory> memory;
   std::unique_ptr<RpcNetwork> network;
-  std::unique_ptr<storm::InProcessDaemon> daemon;
+  std::unique_ptr<sim::InProcessDaemon> daemon;
 };
 
 Rank make_rank(uint32_t number, std::unique_ptr<DirectFabric> fabric, const Clock& clock) {
@@ -111,12 +111,12 @@ Rank make_rank(uint32_t number, std::unique_ptr<DirectFabric> fabric, const Cloc
   rank.network = std::move(
       *RpcNetwork::create(std::move(fabric), node, clock, {arena.base, arena.virtual_bytes}));
   rank.network->set_owners(make_routing({1, 1}, number).nodes);
-  rank.daemon = std::make_unique<storm::InProcessDaemon>(
-      storm::InProcessDaemon::Options{.fence_free = true,
-                                      .turns_per_clock_read = 32,
-                                      .rank_count = 2,
-                                      .network = rank.network.get(),
-                                      .memory = rank.memory.get()});
+  rank.daemon = std::make_unique<sim::InProcessDaemon>(
+      sim::InProcessDaemon::Options{.fence_free = true,
+                                    .turns_per_clock_read = 32,
+                                    .rank_count = 2,
+                                    .network = rank.network.get(),
+                                    .memory = rank.memory.get()});
   return rank;
 }
 

@@ -8,7 +8,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "tests/storm/in_process.hpp"
+#include "sim/in_process.hpp"
 
 using namespace copykv;
 
@@ -37,7 +37,7 @@ struct Bench {
     return pending.status;
   }
 
-  storm::Seat seat{SegmentGeometry{0, 1, 4, kPayloadBytes, kBulkBytes}, 1};
+  sim::Seat seat{SegmentGeometry{0, 1, 4, kPayloadBytes, kBulkBytes}, 1};
   uint64_t granted = kGrantedBytes;
   Lane lane{};
   alignas(kCacheLineBytes) std::byte key_room[kKeyBytesMax];

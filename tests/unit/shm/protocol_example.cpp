@@ -12,7 +12,7 @@
 #include "daemon/job_card.hpp"
 #include "shm/handshake.hpp"
 #include "shm/rank_page.hpp"
-#include "tests/storm/in_process.hpp"
+#include "sim/in_process.hpp"
 
 namespace copykv::test {
 namespace {
@@ -58,8 +58,8 @@ struct Exchange {
   }
 
   ManualClock clock;
-  storm::InProcessDaemon daemon{{.clock = &clock}};
-  std::unique_ptr<storm::Seat> seat = daemon.attach({0, 1, 4, 4096, 64U << 10});
+  sim::InProcessDaemon daemon{{.clock = &clock}};
+  std::unique_ptr<sim::Seat> seat = daemon.attach({0, 1, 4, 4096, 64U << 10});
   Client client = daemon.client(*seat);
 };
 

@@ -19,7 +19,7 @@
 #include "daemon/engine.hpp"
 #include "shm/segment.hpp"
 
-namespace copykv::storm {
+namespace copykv::sim {
 
 /// One client's place: its segment and what the daemon was told of it.
 class Seat {
@@ -100,4 +100,4 @@ class InProcessDaemon {
   Fd wake_fd_;
 };
 
-}  // namespace copykv::storm
+}  // namespace copykv::sim

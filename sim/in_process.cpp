@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/storm/in_process.hpp"
+#include "sim/in_process.hpp"
 
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -11,7 +11,7 @@
 
 #include "client/impl.hpp"
 
-namespace copykv::storm {
+namespace copykv::sim {
 namespace {
 
 constexpr uint64_t kEpoch = 1;
@@ -132,4 +132,4 @@ void InProcessDaemon::settle(uint32_t turns_max) noexcept {
   }
 }
 
-}  // namespace copykv::storm
+}  // namespace copykv::sim
