@@ -11,12 +11,18 @@
 //                       race.
 //   store_fence         earlier accesses before later stores, for the writer of a version word.
 //   full_fence          store-load fence, for the two sides of a sleep/wake announcement.
+//
+// In the checked build stores pass through a simulated store buffer (base/checked.hpp).
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+
+#if defined(COPYKV_CHECKED)
+#include "base/checked.hpp"
+#endif
 
 #if defined(__SANITIZE_THREAD__)
 #define COPYKV_TSAN 1
@@ -35,21 +41,33 @@ inline constexpr size_t kCacheLineBytes = 64;
 
 template <class T>
 inline void publish(T& word, T value) noexcept {
+#if defined(COPYKV_CHECKED)
+  if (StoreBuffer::current != nullptr) return StoreBuffer::current->store(word, value, true);
+#endif
   std::atomic_ref<T>(word).store(value, std::memory_order_release);
 }
 
 template <class T>
 [[nodiscard]] inline T observe(const T& word) noexcept {
+#if defined(COPYKV_CHECKED)
+  if (StoreBuffer::current != nullptr) return StoreBuffer::current->load(word);
+#endif
   return std::atomic_ref<T>(const_cast<T&>(word)).load(std::memory_order_acquire);
 }
 
 template <class T>
 [[nodiscard]] inline T peek(const T& word) noexcept {
+#if defined(COPYKV_CHECKED)
+  if (StoreBuffer::current != nullptr) return StoreBuffer::current->load(word);
+#endif
   return std::atomic_ref<T>(const_cast<T&>(word)).load(std::memory_order_relaxed);
 }
 
 template <class T>
 inline void poke(T& word, T value) noexcept {
+#if defined(COPYKV_CHECKED)
+  if (StoreBuffer::current != nullptr) return StoreBuffer::current->store(word, value, false);
+#endif
   std::atomic_ref<T>(word).store(value, std::memory_order_relaxed);
 }
 
@@ -62,11 +80,17 @@ inline void count(T& counter, T amount) noexcept {
 /// Swaps with both acquire and release order; the one read-modify-write of the sleep protocol.
 template <class T>
 [[nodiscard]] inline T exchange(T& word, T value) noexcept {
+#if defined(COPYKV_CHECKED)
+  if (StoreBuffer::current != nullptr) StoreBuffer::current->drain();
+#endif
   return std::atomic_ref<T>(word).exchange(value, std::memory_order_acq_rel);
 }
 
 /// Orders every earlier store before every later load, on this core.
 inline void full_fence() noexcept {
+#if defined(COPYKV_CHECKED)
+  if (StoreBuffer::current != nullptr) StoreBuffer::current->drain();
+#endif
 #if COPYKV_TSAN
   // TSan does not model stand-alone fences; a read-modify-write orders as much and it knows it.
   static std::atomic<uint32_t> fence_word{0};

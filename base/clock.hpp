@@ -29,6 +29,8 @@ class SystemClock final : public Clock {
   }
 };
 
+inline const SystemClock kSystemClock{};
+
 /// Time that moves only when told to. Not thread-safe.
 class ManualClock final : public Clock {
  public:

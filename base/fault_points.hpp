@@ -10,6 +10,8 @@
 // passage:
 //   kill   SIGKILL on itself        stop   SIGSTOP on itself        exit   _exit(9)
 //
+// In the checked build (base/checked.hpp) the simulation is told of each passage.
+//
 // A point is known from the moment that its code has been passed once; list_fault_points() then
 // names it, so that a storm can visit every point that an operation really passes.
 #pragma once
@@ -45,6 +47,17 @@ class FaultPoint {
   do {                                                  \
     static ::copykv::FaultPoint fault_point_here{name}; \
     fault_point_here.pass();                            \
+  } while (false)
+
+#elif defined(COPYKV_CHECKED)
+
+#include "base/checked.hpp"
+
+#define COPYKV_FAULT_POINT(name)                 \
+  do {                                           \
+    if (::copykv::Checked::on_step != nullptr) { \
+      ::copykv::Checked::on_step(name);          \
+    }                                            \
   } while (false)
 
 #else

@@ -34,8 +34,8 @@ static_assert(static_cast<uint8_t>(PutOptions::When::if_version) ==
 
 // ---- attachment
 
-ClientImpl::ClientImpl(Options options, Connection connection)
-    : options_(std::move(options)), connection_(std::move(connection)) {
+ClientImpl::ClientImpl(Options options, Connection connection, const Clock& clock)
+    : options_(std::move(options)), connection_(std::move(connection)), clock_(clock) {
   set_up_lanes();
 }
 

@@ -10,7 +10,7 @@ namespace {
 // A value may grow between two attempts of a get; after this many the caller hears of it.
 constexpr uint32_t kAttemptsMax = 8;
 // A poll that finds nothing must be cheap, and yet notice that nothing will ever come.
-constexpr uint32_t kEmptyPollsPerCheck = 16;
+constexpr uint32_t kEmptyPollsPerCheck = 64;  // each reads the clock
 
 /// What an unanswered operation ends as when the daemon is gone.
 [[nodiscard]] Status lost(Op op) noexcept {

@@ -167,8 +167,9 @@ std::string Connection::take_welcome(const Welcome& welcome, std::vector<Fd> fds
 
 Connection Connection::in_process(std::byte* segment, const SegmentGeometry& geometry,
                                   const RankHeader& rank, std::span<const int> wake_fds,
-                                  bool fence_free) {
+                                  bool fence_free, Fd socket) {
   Connection connection;
+  connection.socket_ = std::move(socket);
   connection.segment_ = segment;
   connection.rank_ = &rank;
   connection.geometry_ = geometry;

@@ -25,10 +25,11 @@ class Connection {
   [[nodiscard]] static Outcome<Connection> open(const Options& options, Status& status);
 
   /// An attachment to memory of this process, without a socket: daemon and client as threads over
-  /// one mapping. `wake_fds` stay the caller's. Everything must outlive the connection.
+  /// one mapping. `wake_fds` stay the caller's. Everything must outlive the connection. `socket`:
+  /// its other end's closing tells that the daemon is gone; none: it never goes.
   [[nodiscard]] static Connection in_process(std::byte* segment, const SegmentGeometry& geometry,
                                              const RankHeader& rank, std::span<const int> wake_fds,
-                                             bool fence_free);
+                                             bool fence_free, Fd socket = {});
 
   /// Whether the daemon still holds its end: one system call.
   [[nodiscard]] bool alive() const noexcept;

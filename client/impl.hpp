@@ -14,6 +14,7 @@
 
 #include <copykv/client.hpp>
 
+#include "base/clock.hpp"
 #include "base/fault_points.hpp"
 #include "client/bulk.hpp"
 #include "client/connection.hpp"
@@ -45,7 +46,8 @@ struct SlotRef {
 };
 
 struct ClientImpl {
-  ClientImpl(Options options, Connection connection);
+  /// `clock` must outlive it.
+  ClientImpl(Options options, Connection connection, const Clock& clock = kSystemClock);
 
   /// Makes a Client of an attachment that was not made by Client::attach (tests, benchmarks).
   [[nodiscard]] static Client wrap(std::unique_ptr<ClientImpl> impl);
@@ -147,6 +149,7 @@ struct ClientImpl {
   /// At most one system call in 100 ms.
   void check_daemon_now_and_then() noexcept;
 
+  const Clock& clock_;
   uint32_t empty_polls_ = 0;
   uint64_t checked_ns_ = 0;
 };

@@ -21,10 +21,6 @@ constexpr uint32_t kSpinsPerCheck = 1U << 14;  // about 0.5 ms
 constexpr uint64_t kCheckIntervalNs = 100 * kNanosPerMilli;
 constexpr uint64_t kSleepSliceNs = 50 * kNanosPerMilli;
 
-[[nodiscard]] uint64_t now_ns() noexcept {
-  return SystemClock().now_ns();
-}
-
 }  // namespace
 
 void ClientImpl::check_daemon() noexcept {
@@ -33,10 +29,7 @@ void ClientImpl::check_daemon() noexcept {
 
 void ClientImpl::check_daemon_now_and_then() noexcept {
   if (idle()) return;
-  timespec coarse;
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &coarse);
-  const uint64_t now = static_cast<uint64_t>(coarse.tv_sec) * kNanosPerSecond +
-                       static_cast<uint64_t>(coarse.tv_nsec);
+  const uint64_t now = clock_.now_ns();
   if (now - checked_ns_ < kCheckIntervalNs) return;
   checked_ns_ = now;
   check_daemon();
@@ -49,21 +42,21 @@ bool ClientImpl::wait_until(Ready ready, uint64_t timeout_ns) noexcept {
     if (ready()) return true;
     if (round < kBusySpins && options_.wait != Wait::park) continue;
     if (deadline_ns == UINT64_MAX && timeout_ns != UINT64_MAX) {
-      const uint64_t now = now_ns();
+      const uint64_t now = clock_.now_ns();
       deadline_ns = timeout_ns < UINT64_MAX - now ? now + timeout_ns : UINT64_MAX - 1;
     }
     const bool limited = deadline_ns != UINT64_MAX;
     if (options_.wait == Wait::spin) {
       cpu_pause();
       if (round % kSpinsPerCheck == 0) check_daemon();
-      if (limited && round % 64 == 0 && now_ns() >= deadline_ns) return ready();
+      if (limited && round % 64 == 0 && clock_.now_ns() >= deadline_ns) return ready();
       continue;
     }
     if (options_.wait == Wait::adaptive && round < kSpins) {
       cpu_pause();
       continue;
     }
-    if (limited && now_ns() >= deadline_ns) return ready();
+    if (limited && clock_.now_ns() >= deadline_ns) return ready();
     if (options_.wait == Wait::adaptive && round < kSpins + kYields) {
       sched_yield();
       continue;
@@ -74,7 +67,7 @@ bool ClientImpl::wait_until(Ready ready, uint64_t timeout_ns) noexcept {
     if (!ready()) {
       uint64_t slice_ns = kSleepSliceNs;
       if (limited) {
-        const uint64_t now = now_ns();
+        const uint64_t now = clock_.now_ns();
         slice_ns = std::min(slice_ns, deadline_ns > now ? deadline_ns - now : 0);
       }
       wait_futex(sleeping, 1, slice_ns);
@@ -111,7 +104,7 @@ size_t ClientImpl::wait(std::span<Completion> completions, uint64_t timeout_ns) 
     const size_t taken = poll(completions);
     if (taken > 0 || in_flight() == 0 || completions.empty()) return taken;
     if (timeout_ns != UINT64_MAX) {  // an answer that is asked for again does not start it anew
-      const uint64_t now = now_ns();
+      const uint64_t now = clock_.now_ns();
       if (began_ns == 0) began_ns = now;
       left_ns = timeout_ns - std::min(timeout_ns, now - began_ns);
     }

@@ -9,8 +9,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "shm/wake.hpp"
-
 namespace copykv {
 namespace {
 
@@ -111,15 +109,8 @@ void DaemonThread::idle(uint32_t idle_turns) noexcept {
 }
 
 void DaemonThread::sleep() noexcept {
-  engine_->tick();
-  poke<uint32_t>(block_.sleeping, 1);
-  heavy_fence(true);  // [C]
-  if (!engine_->has_work() && observe(stop_) == 0) {
-    count<uint64_t>(block_.sleeps, 1);
-    wait_for_wake();
-  }
-  poke<uint32_t>(block_.sleeping, 0);
-  engine_->tick();
+  if (engine_->begin_sleep() && observe(stop_) == 0) wait_for_wake();
+  engine_->end_sleep();
 }
 
 /// Until a client, a peer or the control thread wants something.

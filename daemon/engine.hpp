@@ -73,6 +73,11 @@ class Engine final : private AnswerSink {
   /// Reads the clock and keeps house at once: before and after a sleep, when few turns happen.
   void tick() noexcept;
 
+  /// Announces a sleep to the clients. True: there is nothing to do, and whoever has work from now
+  /// on will wake the thread. Ends with end_sleep, whether it slept or not.
+  [[nodiscard]] bool begin_sleep() noexcept;
+  void end_sleep() noexcept;
+
   /// Whether there is a new request on any lane, or anything in flight: what a sleeper looks at
   /// after announcing itself. Time proportional to the lanes.
   [[nodiscard]] bool has_work() const noexcept;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What must happen now and then: silent lanes are parked, expired items dropped, counters shown.
+#include "base/planted.hpp"
 #include "daemon/engine.hpp"
+#include "shm/wake.hpp"
 
 namespace copykv {
 namespace {
@@ -15,6 +17,20 @@ void Engine::tick() noexcept {
   store_.begin_turn(now_ns / kNanosPerMilli);
   if (network_ != nullptr) network_->tick(now_ns);
   housekeep();
+}
+
+bool Engine::begin_sleep() noexcept {
+  tick();
+  poke<uint32_t>(block_.sleeping, 1);
+  heavy_fence(true);  // [C]
+  if (has_work() && !COPYKV_PLANTED(lost_wakeup)) return false;
+  count<uint64_t>(block_.sleeps, 1);
+  return true;
+}
+
+void Engine::end_sleep() noexcept {
+  poke<uint32_t>(block_.sleeping, 0);
+  tick();
 }
 
 void Engine::housekeep() noexcept {

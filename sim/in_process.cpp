@@ -77,10 +77,7 @@ InProcessDaemon::InProcessDaemon(const Options& options)
   engine.lanes_max = options.lanes_max;
   engine.value_bytes_max = options.value_bytes_max;
   engine.turns_per_clock_read = options.turns_per_clock_read;
-  engine_ = std::make_unique<Engine>(
-      engine, *rank_, *block_, *store_,
-      options.clock != nullptr ? *options.clock : static_cast<const Clock&>(system_clock_),
-      options.network);
+  engine_ = std::make_unique<Engine>(engine, *rank_, *block_, *store_, clock(), options.network);
 }
 
 std::unique_ptr<Seat> InProcessDaemon::attach(const SegmentGeometry& geometry) {
@@ -96,7 +93,7 @@ void InProcessDaemon::detach(const Seat& seat) {
   if (!engine_->commands().push(command)) throw std::runtime_error("the command queue is full");
 }
 
-Client InProcessDaemon::client(const Seat& seat, Wait wait) {
+Client InProcessDaemon::client(const Seat& seat, Wait wait, Fd socket) {
   copykv::Options options;
   options.queue_depth = seat.geometry().queue_depth;
   options.slot_payload_bytes = seat.geometry().slot_payload_bytes;
@@ -105,7 +102,9 @@ Client InProcessDaemon::client(const Seat& seat, Wait wait) {
   const int wake_fds[] = {wake_fd_.get()};
   return ClientImpl::wrap(std::make_unique<ClientImpl>(
       options,
-      Connection::in_process(seat.base(), seat.geometry(), *rank_, wake_fds, options_.fence_free)));
+      Connection::in_process(seat.base(), seat.geometry(), *rank_, wake_fds, options_.fence_free,
+                             std::move(socket)),
+      clock()));
 }
 
 uint32_t InProcessDaemon::turn() noexcept {

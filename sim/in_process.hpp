@@ -30,6 +30,7 @@ class Seat {
   ~Seat();
 
   [[nodiscard]] std::byte* base() const { return base_; }
+  [[nodiscard]] std::span<std::byte> memory() const { return {base_, bytes_}; }
   [[nodiscard]] const SegmentGeometry& geometry() const { return geometry_; }
   [[nodiscard]] Slot& slot(uint32_t index) const {
     return reinterpret_cast<Slot*>(base_ + geometry_.lane_offset(0))[index];
@@ -60,7 +61,7 @@ class InProcessDaemon {
     uint32_t turns_per_clock_read = 1;  ///< production: 32
     uint32_t daemon_count = 1;          ///< owners below this are daemons of this rank
     uint32_t rank_count = 1;            ///< more than 1: keys may belong to owners behind `network`
-    Clock* clock = nullptr;             ///< nullptr: the system's
+    const Clock* clock = nullptr;       ///< nullptr: the system's
     Network* network = nullptr;         ///< nullptr: the rank is alone
     StoreMemory* memory = nullptr;      ///< nullptr: its own, of memory_bytes
   };
@@ -69,7 +70,8 @@ class InProcessDaemon {
   [[nodiscard]] std::unique_ptr<Seat> attach(const SegmentGeometry& geometry);
   /// Tells the engine; the seat may go once closed() holds.
   void detach(const Seat& seat);
-  [[nodiscard]] Client client(const Seat& seat, Wait wait = Wait::adaptive);
+  /// With the clock that the daemon was given. `socket`: as Connection::in_process.
+  [[nodiscard]] Client client(const Seat& seat, Wait wait = Wait::adaptive, Fd socket = {});
 
   /// Makes used memory as it was when new, for the next daemon of a test that makes many.
   static void clean(StoreMemory& memory) noexcept;
@@ -88,8 +90,11 @@ class InProcessDaemon {
   [[nodiscard]] int wake_fd() const { return wake_fd_.get(); }
 
  private:
+  [[nodiscard]] const Clock& clock() const {
+    return options_.clock != nullptr ? *options_.clock : kSystemClock;
+  }
+
   const Options options_;
-  SystemClock system_clock_;
   std::vector<std::byte> rank_page_;
   RankHeader* rank_ = nullptr;
   DaemonBlock* block_ = nullptr;

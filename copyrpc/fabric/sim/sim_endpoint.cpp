@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::string_view kAddressPrefix = "sim:";
 constexpr uint32_t kTransferBytesMax = 1U << 30;
+constexpr uint64_t kGapBytes = 1U << 16;  // between registered memories: no overrun hits another
 
 }  // namespace
 
@@ -43,8 +44,10 @@ std::string SimEndpoint::address() const {
 Outcome<Memory> SimEndpoint::register_memory(std::byte* base, uint64_t bytes, Access access) {
   uint64_t key = network_.random_.next();
   while (network_.regions_.contains(key)) key = network_.random_.next();
-  network_.regions_[key] = {number_, base, bytes, access};
-  return Memory{base, bytes, {reinterpret_cast<uint64_t>(base), key, bytes}, nullptr};
+  const uint64_t address = network_.next_address_;
+  network_.next_address_ += bytes + kGapBytes;
+  network_.regions_[key] = {number_, base, address, bytes, access};
+  return Memory{base, bytes, {address, key, bytes}, nullptr};
 }
 
 void SimEndpoint::deregister(Memory& memory) {
@@ -138,19 +141,50 @@ void SimEndpoint::arrive(uint32_t immediate) {
   completions_.push_back({.kind = Completion::Kind::arrived, .immediate = immediate});
 }
 
-void SimEndpoint::end_post(uint64_t link, PeerId peer, uint64_t context, int error) {
+bool SimEndpoint::end_post(uint64_t link, PeerId peer, uint64_t context, int error) {
   const auto found = links_.find(peer);
-  if (found == links_.end() || found->second.id != link) return;  // ended by disconnect
-  found->second.contexts.erase(found->second.contexts.find(context));
-  if (error == 0 && context == kUnsignalled) return;
+  if (found == links_.end() || found->second.id != link) return false;  // ended by disconnect
+  const auto in_flight = found->second.contexts.find(context);
+  if (in_flight == found->second.contexts.end()) return false;  // ended by an overrun
+  found->second.contexts.erase(in_flight);
+  if (error == 0 && context == kUnsignalled) return false;
   completions_.push_back({.kind = error == 0 ? Completion::Kind::done : Completion::Kind::failed,
                           .error = error,
                           .peer = peer,
                           .context = context});
   // One failed post takes the connection down, as it does a queue pair.
-  if (error != 0 && !found->second.down) {
-    found->second.down = true;
-    completions_.push_back({.kind = Completion::Kind::peer_lost, .error = error, .peer = peer});
+  if (error != 0) take_down(peer, found->second, error);
+  return true;
+}
+
+void SimEndpoint::take_down(PeerId peer, Link& link, int error) {
+  if (link.down) return;
+  link.down = true;
+  completions_.push_back({.kind = Completion::Kind::peer_lost, .error = error, .peer = peer});
+}
+
+/// Whoever waits for one of the lost completions must hear of it: each post ends as failed.
+void SimEndpoint::overrun() {
+  std::erase_if(completions_, [](const Completion& completion) {
+    return completion.kind == Completion::Kind::arrived;
+  });
+  unpolled_ = 0;
+  for (Completion& completion : completions_) {
+    if (completion.kind == Completion::Kind::done) {
+      completion.kind = Completion::Kind::failed;
+      completion.error = EOVERFLOW;
+    }
+  }
+  for (auto& [peer, link] : links_) {
+    for (const uint64_t context : link.contexts) {
+      if (context == kUnsignalled) continue;
+      completions_.push_back(
+          {.kind = Completion::Kind::failed, .error = EOVERFLOW, .peer = peer, .context = context});
+    }
+    link.contexts.clear();
+    network_.let_go(link.id);
+    network_.broken_links_.insert(link.id);
+    take_down(peer, link, EOVERFLOW);
   }
 }
 

@@ -40,7 +40,9 @@ class SimEndpoint final : public Fabric {
   [[nodiscard]] uint32_t unpolled() const noexcept { return unpolled_; }
   [[nodiscard]] bool is_linked(uint64_t link) const;
   void arrive(uint32_t immediate);
-  void end_post(uint64_t link, PeerId peer, uint64_t context, int error);
+  /// Whether there is something new to poll.
+  bool end_post(uint64_t link, PeerId peer, uint64_t context, int error);
+  void overrun();
 
  private:
   struct Link {
@@ -50,6 +52,7 @@ class SimEndpoint final : public Fabric {
     std::multiset<uint64_t> contexts;  ///< of posts in flight
   };
   [[nodiscard]] Posted post(PeerId peer, const LocalPart& local, SimNetwork::Post post);
+  void take_down(PeerId peer, Link& link, int error);
 
   SimNetwork& network_;
   const uint32_t number_;

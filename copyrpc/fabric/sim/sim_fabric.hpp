@@ -5,6 +5,12 @@
 // It is as unkind as a real network may be. Bytes are taken from the sender's memory at the moment
 // of delivery, not when posted; what was on its way when a connection ended may still land, unless
 // its key is gone; `done` comes after the delivery, and long after where `done_delay_ns` says so.
+// SimFaults makes it more so.
+//
+// STATIONS  a post leaves its processor (at once, or when release_posts says), waits for its send
+//   queue (one server: nic_request_ns each, and the bytes), travels (latency_ns, jitter, bytes),
+//   is carried out, and shows as a completion at the target (arrival_ns) and the sender
+//   (done_delay_ns).
 //
 // THREADS  One: network and all endpoints.
 #pragma once
@@ -31,9 +37,23 @@ struct SimOptions {
   uint64_t picos_per_byte = 80;           ///< 100 Gb/s
   uint64_t done_delay_ns = 1'000;         ///< from delivery to `done` at the sender
   uint64_t cut_timeout_ns = 500'000'000;  ///< until posts over a cut link fail
+  uint64_t arrival_ns = 0;                ///< from delivery until an immediate can be polled
+  uint64_t nic_request_ns = 0;            ///< service time of one post at its send queue
+  uint64_t nic_picos_per_byte = 0;        ///< ... and of its bytes
+  uint32_t send_queues = 1;               ///< of an endpoint; its peers use them in turn
   uint32_t posts_max = 128;
   uint32_t receive_entries = 4096;  ///< beyond it the sender fails: receiver not ready
   uint32_t peers_max = 1U << 14;
+};
+
+/// What a network may do at any time; chances per post.
+struct SimFaults {
+  double delay_chance = 0;  ///< this one, and all behind it, come up to delay_ns_max later
+  uint64_t delay_ns_max = 0;
+  double partial_chance = 0;  ///< some of the bytes are there before the rest
+  double late_done_chance = 0;
+  uint64_t late_done_ns_max = 0;
+  double duplicate_chance = 0;  ///< the immediate is told twice
 };
 
 class SimEndpoint;
@@ -43,6 +63,10 @@ class SimNetwork {
   SimNetwork(const SimOptions& options, const copykv::Clock& clock);
   ~SimNetwork();
 
+  /// Numbers that were given so far.
+  [[nodiscard]] uint32_t endpoints() const noexcept {
+    return static_cast<uint32_t>(endpoints_.size());
+  }
   /// A new endpoint; it may go before or after the network's other endpoints, never after it.
   [[nodiscard]] std::unique_ptr<Fabric> attach();
 
@@ -51,9 +75,20 @@ class SimNetwork {
   void heal(uint32_t a, uint32_t b);
   /// The next post from `endpoint` fails, and with it all behind it to the same peer.
   void break_next_post(uint32_t endpoint);
+  /// Immediates to `endpoint` are tried again until then, and fail after `retries`.
+  void make_not_ready(uint32_t endpoint, uint64_t until_ns);
+  /// The completion queue of `endpoint` overruns: what stood there is lost, and every connection.
+  void overrun(uint32_t endpoint);
+  void set_faults(const SimFaults& faults) { faults_ = faults; }
+
+  /// Posts of `endpoint` stay with it until release_posts: a processor's work takes time.
+  void hold_posts(uint32_t endpoint);
+  void release_posts(uint32_t endpoint, uint64_t at_ns);
 
   /// Carries out everything that is due.
   void run();
+  /// Endpoints that have got completions since the last call.
+  void take_touched(std::vector<uint32_t>& endpoints);
   /// When something will be due; UINT64_MAX: never.
   [[nodiscard]] uint64_t next_due_ns() const;
 
@@ -62,8 +97,21 @@ class SimNetwork {
     uint64_t bytes;
     uint64_t refused;  ///< by key or bounds
     uint64_t not_ready;
+    uint64_t retried;  ///< receiver not ready, and tried again
+    uint64_t delayed;
+    uint64_t partial;
+    uint64_t late_done;
+    uint64_t duplicated;
+    uint64_t held_by_cuts;
+    uint64_t broken;  ///< by break_next_post
+    uint64_t overruns;
+    uint64_t late_landings;  ///< of connections that had ended
   };
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
+  /// Posts that have not ended.
+  [[nodiscard]] size_t posts_in_flight() const noexcept { return posts_.size(); }
+  /// Of the send queue that was busy for longest, since the start.
+  [[nodiscard]] uint64_t nic_busy_ns(uint32_t endpoint) const;
 
  private:
   friend class SimEndpoint;
@@ -85,7 +133,10 @@ class SimNetwork {
     bool held = false;       ///< by a cut link
     uint64_t due_order = 0;  ///< of the one Due that counts
     int error = 0;
+    uint32_t tries = 0;
     uint64_t posted_ns = 0;
+    uint64_t there_ns = 0;
+    uint64_t partial_ns = 0;    ///< when some of its bytes land; 0: not before the rest
     std::string on_the_wire{};  ///< the bytes, once the sender's memory is no longer the fabric's
   };
   struct Due {
@@ -99,12 +150,39 @@ class SimNetwork {
   struct Region {
     uint32_t endpoint;
     std::byte* base;
+    uint64_t address;  ///< as told to peers: the same in every run
     uint64_t bytes;
     Access access;
+  };
+  /// Completions that are not there yet.
+  struct Arrival {
+    uint64_t at_ns;
+    uint64_t order;
+    uint32_t endpoint;
+    uint32_t immediate;
+    bool operator>(const Arrival& other) const noexcept {
+      return at_ns != other.at_ns ? at_ns > other.at_ns : order > other.order;
+    }
+  };
+  struct SendQueue {
+    uint64_t free_ns = 0;
+    uint64_t busy_ns = 0;
+  };
+  struct Port {
+    std::vector<SendQueue> queues{};
+    bool holds = false;
+    std::vector<uint64_t> held{};  ///< posts, in order
+    uint64_t not_ready_until_ns = 0;
+    bool touched = false;
   };
   using Pair = std::pair<uint32_t, uint32_t>;
 
   void start(Post post);
+  void depart(uint64_t number, uint64_t at_ns);
+  void show(uint32_t endpoint, uint32_t immediate);
+  void touch(uint32_t endpoint);
+  void land_some(const Post& post);
+  [[nodiscard]] std::byte* target_of(const Post& post) const;
   /// The connection ends: what it has on its way is on the wire, and may still land.
   void let_go(uint64_t link);
   void schedule(uint64_t post, uint64_t at_ns);
@@ -118,8 +196,12 @@ class SimNetwork {
   const SimOptions options_;
   const copykv::Clock& clock_;
   copykv::Random random_;
+  SimFaults faults_{};
   std::vector<SimEndpoint*> endpoints_;  ///< nullptr: gone
-  std::map<uint64_t, Region> regions_;   ///< by key
+  std::vector<Port> ports_;              ///< of the endpoints
+  std::vector<uint32_t> touched_;
+  std::priority_queue<Arrival, std::vector<Arrival>, std::greater<>> arrivals_;
+  std::map<uint64_t, Region> regions_;  ///< by key
   std::map<uint64_t, Post> posts_;
   std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;
   std::map<Pair, uint64_t> last_delivery_ns_;  ///< from, to: order stays
@@ -129,6 +211,7 @@ class SimNetwork {
   std::set<uint64_t> broken_links_;            ///< nothing behind the first failure is carried out
   uint64_t next_number_ = 1;
   uint64_t next_link_ = 1;
+  uint64_t next_address_ = 1 << 20;
   uint64_t order_ = 0;
   Counters counters_{};
 };

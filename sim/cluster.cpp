@@ -1,0 +1,502 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim/cluster.hpp"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <stdexcept>
+
+#include "base/hash.hpp"
+
+namespace copykv::sim {
+namespace {
+
+constexpr uint64_t kIdleLookNs = 100'000;     // of a daemon that waits for nothing
+constexpr uint64_t kWaitingLookNs = 2'000;    // ... and that waits for answers
+constexpr uint64_t kSleepNsMax = 25'000'000;  // as copykvd beside peers
+constexpr uint64_t kWakeNs = 2'000;
+constexpr uint32_t kIdleTurnsMax = 2;
+
+/// Memory of earlier lives: making it anew costs more than a short simulation.
+std::multimap<uint64_t, std::unique_ptr<StoreMemory>>& memory_pool() {
+  static std::multimap<uint64_t, std::unique_ptr<StoreMemory>> pool;
+  return pool;
+}
+
+std::unique_ptr<StoreMemory> take_memory(uint64_t bytes) {
+  auto& pool = memory_pool();
+  if (const auto found = pool.find(bytes); found != pool.end()) {
+    auto memory = std::move(found->second);
+    pool.erase(found);
+    return memory;
+  }
+  auto made = StoreMemory::create({.budget_bytes = bytes, .huge_pages = HugePages::off});
+  if (!made) throw std::runtime_error(made.error);
+  return std::move(*made);
+}
+
+}  // namespace
+
+Life::~Life() {
+  network.reset();
+  daemon.reset();
+  if (memory == nullptr) return;
+  InProcessDaemon::clean(*memory);
+  const uint64_t bytes = memory->budget_bytes();
+  memory_pool().emplace(bytes, std::move(memory));
+}
+
+Cluster::Cluster(const ClusterOptions& options)
+    : random(options.seed),
+      network(
+          [&] {
+            copyrpc::SimOptions sim = options.profile.network;
+            sim.seed = options.seed;
+            return sim;
+          }(),
+          clock),
+      options_(options),
+      routing_(make_routing(std::vector<uint32_t>(options.ranks, 1), 0)),
+      store_delay_ns_max_(options.store_delay_ns_max),
+      sleep_after_ns_(options.sleep_after_ns),
+      ranks_(options.ranks) {
+  for (uint32_t number = 0; number < options_.ranks; ++number) {
+    ranks_[number].clock = std::make_unique<RankClock>(clock);
+    start(number);
+  }
+}
+
+Cluster::~Cluster() {
+  for (ProcessSlot& slot : processes_) slot.what.reset();
+  for (Rank& rank : ranks_) {
+    rank.leaving.clear();
+    rank.life.reset();
+  }
+}
+
+// ---- events
+
+void Cluster::set(Alarm& alarm, uint64_t at_ns, Kind kind, uint32_t index) {
+  if (at_ns >= alarm.at_ns) return;
+  alarm = {std::max(at_ns, clock.now_ns()), order_++};
+  due_.push({alarm.at_ns, alarm.order, kind, index});
+}
+
+Cluster::Alarm* Cluster::alarm_of(const Due& due) {
+  switch (due.kind) {
+    case Kind::turn:
+      return &ranks_[due.index].turn;
+    case Kind::drain:
+      return &ranks_[due.index].drain;
+    case Kind::step:
+      return &processes_[due.index].step;
+    case Kind::process_drain:
+      return &processes_[due.index].drain;
+    case Kind::network:
+      return &network_alarm_;
+    case Kind::call:
+      return nullptr;
+  }
+  return nullptr;
+}
+
+void Cluster::at(uint64_t at_ns, std::function<void()> what) {
+  calls_.push_back(std::move(what));
+  due_.push({std::max(at_ns, clock.now_ns()), order_++, Kind::call,
+             static_cast<uint32_t>(calls_.size() - 1)});
+}
+
+void Cluster::run_until(uint64_t at_ns, const std::function<bool()>& done) {
+  while (!due_.empty() && due_.top().at_ns <= at_ns) {
+    const Due due = due_.top();
+    due_.pop();
+    if (Alarm* alarm = alarm_of(due); alarm != nullptr) {
+      if (alarm->order != due.order || alarm->at_ns == kNever) continue;  // set anew since
+      alarm->at_ns = kNever;
+    }
+    if (due.at_ns > clock.now_ns()) clock.advance_ns(due.at_ns - clock.now_ns());
+    dispatch(due);
+    set(network_alarm_, network.next_due_ns(), Kind::network, 0);
+    if (done && done()) return;
+  }
+  if (at_ns != kNever && at_ns > clock.now_ns()) clock.advance_ns(at_ns - clock.now_ns());
+}
+
+void Cluster::dispatch(const Due& due) {
+  switch (due.kind) {
+    case Kind::turn:
+      return take_turn(due.index);
+    case Kind::drain:
+      return drain_rank(due.index);
+    case Kind::step:
+      return step(due.index);
+    case Kind::process_drain:
+      return drain_process(due.index);
+    case Kind::network:
+      return run_network();
+    case Kind::call: {
+      const std::function<void()> what = std::move(calls_[due.index]);
+      return what();
+    }
+  }
+}
+
+void Cluster::run_network() {
+  network.run();
+  network.take_touched(touched_);
+  for (const uint32_t endpoint : touched_) {
+    const uint32_t number = rank_of_endpoint(endpoint);
+    if (number == ranks()) continue;
+    if (ranks_[number].sleeping) {
+      wake(number);
+    } else {
+      poke(number, clock.now_ns());
+    }
+  }
+}
+
+// ---- ranks
+
+void Cluster::start(uint32_t number) {
+  Rank& rank = ranks_[number];
+  rank.life = std::make_shared<Life>();
+  Life& made = *rank.life;
+  made.memory = take_memory(options_.memory_bytes);
+  made.incarnation = ++rank.incarnation;
+  copyrpc::NodeOptions node = options_.node;
+  node.node = node_of(number, 0);
+  node.nodes = options_.ranks * kRailsMax;
+  node.peers_max = options_.ranks - 1;
+  node.incarnation = made.incarnation;
+  node.seed = random.next();
+  Network* engine_network = nullptr;
+  if (options_.ranks > 1) {
+    auto fabric = network.attach();
+    made.endpoint = network.endpoints() - 1;
+    const Region& arena = made.memory->arena();
+    auto over =
+        RpcNetwork::create(std::move(fabric), node, *rank.clock, {arena.base, arena.virtual_bytes});
+    if (!over) throw std::runtime_error(over.error);
+    made.network = std::move(*over);
+    const Routing routing = make_routing(std::vector<uint32_t>(options_.ranks, 1), number);
+    made.network->set_owners(routing.nodes);
+    engine_network = made.network.get();
+  }
+  made.daemon = std::make_unique<InProcessDaemon>(
+      InProcessDaemon::Options{.lanes_max = options_.lanes_max,
+                               .fence_free = options_.fence_free,
+                               .value_bytes_max = options_.value_bytes_max,
+                               .rank_count = options_.ranks,
+                               .clock = rank.clock.get(),
+                               .network = engine_network,
+                               .memory = made.memory.get()});
+  const Routing routing = make_routing(std::vector<uint32_t>(options_.ranks, 1), number);
+  RankHeader& page = made.daemon->rank();
+  page.owner_count = static_cast<uint32_t>(routing.owners.size());
+  std::copy(routing.owners.begin(), routing.owners.end(), page.owners);
+  std::copy(routing.partition_owner.begin(), routing.partition_owner.end(), page.partition_owner);
+  rank.processor = {};
+  rank.processor.share(&made.daemon->block().sleeping, sizeof(uint32_t));
+  rank.sleeping = false;
+  rank.idle_turns = 0;
+  rank.paused_until_ns = 0;
+  rank.slow_factor = 1;
+  rank.lanes_used = 0;
+  rank.free_lanes.clear();
+  rank.worked_ns = rank.busy_until_ns = clock.now_ns();
+  for (uint32_t other = 0; other < options_.ranks; ++other) {
+    if (other == number || ranks_[other].life == nullptr) continue;
+    made.network->set_peer(ranks_[other].life->network->node().card());
+    ranks_[other].life->network->set_peer(made.network->node().card());
+  }
+  trace.note(clock.now_ns(), "rank {0} starts, life {1}", number, made.incarnation);
+  poke(number, clock.now_ns());
+}
+
+void Cluster::kill(uint32_t number) {
+  Rank& rank = ranks_[number];
+  if (rank.life == nullptr) return;
+  trace.note(clock.now_ns(), "rank {0} dies, life {1}", number, rank.incarnation);
+  rank.life->network.reset();
+  rank.life.reset();
+  rank.sockets.clear();
+  rank.leaving.clear();
+  rank.processor = {};
+  rank.turn.at_ns = rank.drain.at_ns = kNever;
+}
+
+void Cluster::slow(uint32_t number, uint64_t factor, uint64_t until_ns) {
+  ranks_[number].slow_factor = factor;
+  ranks_[number].slow_until_ns = until_ns;
+}
+
+void Cluster::cut(uint32_t a, uint32_t b) {
+  if (is_up(a) && is_up(b)) network.cut(endpoint_of(a), endpoint_of(b));
+}
+
+void Cluster::heal(uint32_t a, uint32_t b) {
+  if (is_up(a) && is_up(b)) network.heal(endpoint_of(a), endpoint_of(b));
+}
+
+uint32_t Cluster::rank_of_endpoint(uint32_t endpoint) const {
+  for (uint32_t number = 0; number < options_.ranks; ++number) {
+    const Rank& rank = ranks_[number];
+    if (rank.life != nullptr && rank.life->endpoint == endpoint) return number;
+  }
+  return options_.ranks;
+}
+
+bool Cluster::is_connected() const {
+  return std::all_of(ranks_.begin(), ranks_.end(), [&](const Rank& rank) {
+    return rank.life != nullptr &&
+           (options_.ranks == 1 || rank.life->network->node().peers_up() == options_.ranks - 1);
+  });
+}
+
+uint32_t Cluster::owner_of(std::string_view key) const {
+  return routing_.owners[routing_.partition_owner[partition_of(hash_key(key))]].rank;
+}
+
+std::string Cluster::check_invariants() const {
+  for (uint32_t number = 0; number < options_.ranks; ++number) {
+    const Rank& rank = ranks_[number];
+    if (rank.life == nullptr) continue;
+    if (!rank.life->daemon->engine().is_valid()) {
+      return fmt::format("rank {}: a lane is not where its engine says", number);
+    }
+    if (rank.life->network != nullptr && !rank.life->network->node().is_valid()) {
+      return fmt::format("rank {}: rings or credits do not add up", number);
+    }
+  }
+  return {};
+}
+
+void Cluster::run_on(uint32_t number, const std::function<void()>& work) {
+  ranks_[number].processor.run([&] { work(); });
+}
+
+/// Not before what it does now is over.
+void Cluster::poke(uint32_t number, uint64_t at_ns) {
+  Rank& rank = ranks_[number];
+  if (rank.life == nullptr || rank.sleeping) return;
+  set(rank.turn, std::max({at_ns, rank.busy_until_ns, rank.paused_until_ns}), Kind::turn, number);
+}
+
+void Cluster::take_turn(uint32_t number) {
+  Rank& rank = ranks_[number];
+  if (rank.life == nullptr) return;
+  const uint64_t now_ns = clock.now_ns();
+  if (now_ns < rank.paused_until_ns) return poke(number, rank.paused_until_ns);
+  if (rank.sleeping) return wake(number);
+  const Profile& costs = options_.profile;
+  const bool has_network = rank.life->network != nullptr;
+  const uint64_t posts = network.counters().posts;
+  if (has_network) network.hold_posts(rank.life->endpoint);
+  InProcessDaemon& daemon = *rank.life->daemon;
+  const uint32_t done = rank.processor.run([&] { return daemon.turn(); });
+  const uint64_t factor = now_ns < rank.slow_until_ns ? rank.slow_factor : 1;
+  const uint64_t took_ns = factor * (costs.turn_ns + done * costs.item_ns +
+                                     (network.counters().posts - posts) * costs.post_ns);
+  rank.busy_until_ns = now_ns + std::max<uint64_t>(took_ns, 1);
+  if (has_network) network.release_posts(rank.life->endpoint, rank.busy_until_ns);
+  ++rank.counters.turns;
+  if (done > 0) {
+    ++rank.counters.busy_turns;
+    rank.counters.busy_ns += took_ns;
+    rank.worked_ns = now_ns;
+    rank.idle_turns = 0;
+  } else {
+    ++rank.idle_turns;
+  }
+  if (done > 0 || !rank.processor.has_drained()) {
+    set(rank.drain, rank.busy_until_ns + store_delay(), Kind::drain, number);
+  }
+  if (!rank.leaving.empty()) reap(rank);
+  const bool waits = daemon.engine().has_work();
+  if (sleep_after_ns_ > 0 && !waits && now_ns - rank.worked_ns >= sleep_after_ns_) {
+    return go_to_sleep(number);
+  }
+  if (done > 0 || rank.idle_turns <= kIdleTurnsMax || (options_.exact_turns && waits)) {
+    return poke(number, rank.busy_until_ns);
+  }
+  uint64_t look_ns = waits ? kWaitingLookNs : kIdleLookNs;
+  if (sleep_after_ns_ > 0) look_ns = std::min(look_ns, sleep_after_ns_);
+  poke(number, now_ns + look_ns);
+}
+
+void Cluster::go_to_sleep(uint32_t number) {
+  Rank& rank = ranks_[number];
+#if defined(COPYKV_CHECKED)
+  static Cluster* fencing = nullptr;
+  static uint32_t fencing_rank = 0;
+  fencing = this;
+  fencing_rank = number;
+  Checked::on_heavy_fence = [] { fencing->drain_everyone(fencing_rank); };
+#endif
+  const bool sleeps = rank.processor.run([&] { return rank.life->daemon->engine().begin_sleep(); });
+  if (!sleeps) {
+    rank.processor.run([&] { rank.life->daemon->engine().end_sleep(); });
+    rank.worked_ns = clock.now_ns();
+    return poke(number, clock.now_ns() + options_.profile.turn_ns);
+  }
+  ++rank.counters.sleeps;
+  rank.sleeping = true;
+  set(rank.turn, clock.now_ns() + kSleepNsMax, Kind::turn, number);
+  look_for_wakes(number);
+}
+
+/// A full fence on every processor that shares memory with the rank.
+void Cluster::drain_everyone(uint32_t number) {
+  ranks_[number].processor.drain();
+  for (ProcessSlot& slot : processes_) {
+    if (slot.what != nullptr && slot.what->rank() == number) slot.what->processor.drain();
+  }
+}
+
+void Cluster::wake(uint32_t number) {
+  Rank& rank = ranks_[number];
+  rank.sleeping = false;
+  uint64_t wakes = 0;
+  (void)!::read(rank.life->daemon->wake_fd(), &wakes, sizeof(wakes));
+  rank.processor.run([&] { rank.life->daemon->engine().end_sleep(); });
+  rank.worked_ns = clock.now_ns();
+  rank.turn.at_ns = kNever;
+  set(rank.drain, clock.now_ns() + store_delay(), Kind::drain, number);
+  poke(number, clock.now_ns() + kWakeNs);
+}
+
+/// Whether a client has woken the daemon that sleeps.
+void Cluster::look_for_wakes(uint32_t number) {
+  Rank& rank = ranks_[number];
+  if (rank.life == nullptr || !rank.sleeping) return;
+  uint64_t wakes = 0;
+  if (::read(rank.life->daemon->wake_fd(), &wakes, sizeof(wakes)) != sizeof(wakes)) return;
+  ++rank.counters.wakes;
+  rank.turn.at_ns = kNever;
+  set(rank.turn, clock.now_ns() + kWakeNs, Kind::turn, number);
+}
+
+uint64_t Cluster::store_delay() {
+  return store_delay_ns_max_ > 0 ? random.below(store_delay_ns_max_) : 0;
+}
+
+void Cluster::drain_rank(uint32_t number) {
+  Rank& rank = ranks_[number];
+  if (rank.life == nullptr) return;
+  if (store_delay_ns_max_ > 0 && random.below(4) == 0) {
+    rank.processor.drain_some(random);
+    if (!rank.processor.has_drained()) {
+      set(rank.drain, clock.now_ns() + 1 + store_delay(), Kind::drain, number);
+    }
+  } else {
+    rank.processor.drain();
+  }
+  tell_processes(number, clock.now_ns() + options_.profile.line_ns);
+}
+
+void Cluster::tell_processes(uint32_t number, uint64_t at_ns) {
+  for (uint32_t index = 0; index < processes_.size(); ++index) {
+    ProcessSlot& slot = processes_[index];
+    if (slot.what != nullptr && slot.what->rank() == number) {
+      set(slot.step, at_ns, Kind::step, index);
+    }
+  }
+}
+
+// ---- processes
+
+uint32_t Cluster::add(std::unique_ptr<Process> process) {
+  const auto number = static_cast<uint32_t>(processes_.size());
+  processes_.push_back({std::move(process)});
+  set(processes_[number].step, clock.now_ns(), Kind::step, number);
+  return number;
+}
+
+void Cluster::remove(uint32_t number) {
+  processes_[number] = {};
+}
+
+void Cluster::step(uint32_t number) {
+  Process* process = processes_[number].what.get();
+  if (process == nullptr) return;
+  const uint64_t next_ns = process->step(clock.now_ns());
+  if (processes_[number].what == nullptr) return;
+  set(processes_[number].step, next_ns, Kind::step, number);
+  const uint64_t delay_ns = store_delay();
+  if (delay_ns == 0) return drain_process(number);
+  look_for_wakes(process->rank());
+  set(processes_[number].drain, clock.now_ns() + delay_ns, Kind::process_drain, number);
+}
+
+void Cluster::drain_process(uint32_t number) {
+  ProcessSlot& slot = processes_[number];
+  if (slot.what == nullptr) return;
+  if (store_delay_ns_max_ > 0 && random.below(4) == 0) {
+    slot.what->processor.drain_some(random);
+    if (!slot.what->processor.has_drained()) {
+      set(slot.drain, clock.now_ns() + 1 + store_delay(), Kind::process_drain, number);
+    }
+  } else {
+    slot.what->processor.drain();
+  }
+  look_for_wakes(slot.what->rank());
+  poke(slot.what->rank(), clock.now_ns() + options_.profile.line_ns);
+}
+
+std::unique_ptr<Attachment> Cluster::attach(Process& process, uint32_t queue_depth,
+                                            uint64_t bulk_bytes) {
+  Rank& rank = ranks_[process.rank()];
+  if (rank.life == nullptr || (rank.free_lanes.empty() && rank.lanes_used == options_.lanes_max)) {
+    return nullptr;
+  }
+  uint32_t lane = rank.lanes_used;
+  if (rank.free_lanes.empty()) {
+    ++rank.lanes_used;
+  } else {
+    lane = rank.free_lanes.back();
+    rank.free_lanes.pop_back();
+  }
+  auto attachment = std::make_unique<Attachment>();
+  attachment->life = rank.life;
+  attachment->seat =
+      rank.life->daemon->attach({lane, 1, queue_depth, kSlotPayloadBytesMin, bulk_bytes});
+  const std::span<std::byte> memory = attachment->seat->memory();
+  process.processor = {};
+  process.processor.share(memory.data(), memory.size());
+  rank.processor.share(memory.data(), memory.size());
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    throw std::runtime_error("no more sockets");
+  }
+  rank.sockets.emplace_back(ends[0]);
+  attachment->client = std::make_unique<Client>(
+      rank.life->daemon->client(*attachment->seat, Wait::spin, Fd(ends[1])));
+  poke(process.rank(), clock.now_ns());
+  return attachment;
+}
+
+void Cluster::detach(Process& process, std::unique_ptr<Attachment> attachment) {
+  Rank& rank = ranks_[process.rank()];
+  process.processor.drain();
+  attachment->client.reset();
+  if (attachment->life != rank.life) return;  // the daemon has gone before
+  rank.life->daemon->detach(*attachment->seat);
+  rank.leaving.push_back({attachment->life, std::move(attachment->seat)});
+  poke(process.rank(), clock.now_ns());
+}
+
+/// Lanes that the engine has let go of.
+void Cluster::reap(Rank& rank) {
+  std::erase_if(rank.leaving, [&](const Leaving& leaving) {
+    if (!leaving.seat->closed()) return false;
+    const std::span<std::byte> memory = leaving.seat->memory();
+    rank.processor.unshare(memory.data(), memory.size());
+    rank.free_lanes.push_back(leaving.seat->geometry().client_number);
+    return true;
+  });
+}
+
+}  // namespace copykv::sim
