@@ -297,6 +297,29 @@ bool Node::is_valid() const {
                      [this](const Peer& peer) { return is_valid(peer); });
 }
 
+std::string Node::check_rest() const {
+  for (const Peer& peer : peers_) {
+    if (!peer.usable()) continue;
+    if (peer.released != peer.batches_received || peer.bytes_in != 0) {
+      return fmt::format("{} of {} batches of node {} are not released",
+                         peer.batches_received - peer.released, peer.batches_received, peer.id);
+    }
+    if (peer.answer_reserved != 0) {
+      return fmt::format("{} B are reserved for answers of node {} to no call",
+                         peer.answer_reserved, peer.id);
+    }
+    if (peer.open_messages != 0 || peer.sealed.end != 0) {
+      return fmt::format("{} messages to node {} do not leave", peer.open_messages, peer.id);
+    }
+    if (peer.posts_outstanding != 0) {
+      return fmt::format("{} posts to node {} never end", peer.posts_outstanding, peer.id);
+    }
+  }
+  if (!busy()) return {};
+  return fmt::format("{} calls, {} arrivals and {} active peers are left", calls_.in_use(),
+                     arrivals_.size(), active_count_);
+}
+
 bool Node::is_valid(const Peer& peer) const {
   if (!peer.usable()) return true;
   uint64_t out_bytes = peer.staged - peer.posted;

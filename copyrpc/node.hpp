@@ -63,6 +63,7 @@ struct NodeOptions {
   uint64_t beat_ns = 200'000'000;
   uint64_t peer_timeout_ns = 800'000'000;
   uint64_t call_timeout_ns = 10'000'000'000;
+  uint64_t retry_ns = 100'000'000;  ///< after a session has failed
   uint64_t seed = 0;
 };
 
@@ -201,6 +202,9 @@ class Node {
   [[nodiscard]] Fabric& fabric() noexcept { return fabric_; }
   /// For tests: the algebra of peer.hpp, for every peer.
   [[nodiscard]] bool is_valid() const;
+  /// For tests: with nothing in flight anywhere, every ring is empty and every promise kept. Empty,
+  /// or what is left.
+  [[nodiscard]] std::string check_rest() const;
 
  private:
   Node(const NodeOptions& options, Fabric& fabric, const copykv::Clock& clock);

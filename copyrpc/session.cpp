@@ -21,7 +21,6 @@
 namespace copyrpc {
 namespace {
 
-constexpr uint64_t kRetryNs = 100'000'000;
 constexpr uint64_t kSoonNs = 1'000'000;
 
 [[nodiscard]] bool is_sane(const RemoteMemory& memory, uint64_t bytes) noexcept {
@@ -199,7 +198,7 @@ void Node::violate(Peer& peer, const char* what) noexcept {
 
 void Node::finish_failing(Peer& peer) noexcept {
   peer.state = Peer::State::waiting;
-  peer.retry_ns = now_ns_ + (peer.seen_session != 0 ? kRetryNs : options_.beat_ns);
+  peer.retry_ns = now_ns_ + (peer.seen_session != 0 ? options_.retry_ns : options_.beat_ns);
   next_beat_ns_ = std::min(next_beat_ns_, peer.retry_ns);
 }
 

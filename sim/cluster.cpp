@@ -14,9 +14,9 @@
 namespace copykv::sim {
 namespace {
 
-constexpr uint64_t kIdleLookNs = 100'000;     // of a daemon that waits for nothing
-constexpr uint64_t kWaitingLookNs = 2'000;    // ... and that waits for answers
-constexpr uint64_t kSleepNsMax = 25'000'000;  // as copykvd beside peers
+constexpr uint64_t kIdleLookNs = 100'000;   // of a daemon that waits for nothing
+constexpr uint64_t kWaitingLookNs = 2'000;  // ... and that waits for answers
+constexpr uint64_t kSleepsPerBeat = 8;      // as copykvd beside peers
 constexpr uint64_t kWakeNs = 2'000;
 constexpr uint32_t kIdleTurnsMax = 2;
 
@@ -344,7 +344,7 @@ void Cluster::go_to_sleep(uint32_t number) {
   }
   ++rank.counters.sleeps;
   rank.sleeping = true;
-  set(rank.turn, clock.now_ns() + kSleepNsMax, Kind::turn, number);
+  set(rank.turn, clock.now_ns() + options_.node.beat_ns / kSleepsPerBeat, Kind::turn, number);
   look_for_wakes(number);
 }
 
@@ -389,6 +389,7 @@ void Cluster::drain_rank(uint32_t number) {
   if (store_delay_ns_max_ > 0 && random.below(4) == 0) {
     rank.processor.drain_some(random);
     if (!rank.processor.has_drained()) {
+      ++late_drains_;
       set(rank.drain, clock.now_ns() + 1 + store_delay(), Kind::drain, number);
     }
   } else {
@@ -437,6 +438,7 @@ void Cluster::drain_process(uint32_t number) {
   if (store_delay_ns_max_ > 0 && random.below(4) == 0) {
     slot.what->processor.drain_some(random);
     if (!slot.what->processor.has_drained()) {
+      ++late_drains_;
       set(slot.drain, clock.now_ns() + 1 + store_delay(), Kind::process_drain, number);
     }
   } else {

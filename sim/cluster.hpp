@@ -139,11 +139,19 @@ class Cluster {
   void set_store_delay(uint64_t ns_max) { store_delay_ns_max_ = ns_max; }
   void set_sleep_after(uint64_t ns) { sleep_after_ns_ = ns; }
 
+  /// The process steps now.
+  void nudge(uint32_t number) { set(processes_[number].step, clock.now_ns(), Kind::step, number); }
+  /// Places at this rank that clients hold, or have held and the daemon still does.
+  [[nodiscard]] uint32_t lanes(uint32_t rank) const {
+    return ranks_[rank].lanes_used - static_cast<uint32_t>(ranks_[rank].free_lanes.size());
+  }
+
   [[nodiscard]] bool is_up(uint32_t rank) const { return ranks_[rank].life != nullptr; }
   /// Every rank is up, and has a session with every other.
   [[nodiscard]] bool is_connected() const;
   [[nodiscard]] Life& life(uint32_t rank) { return *ranks_[rank].life; }
   [[nodiscard]] uint32_t ranks() const { return options_.ranks; }
+  [[nodiscard]] const Profile& costs() const { return options_.profile; }
   [[nodiscard]] uint32_t owner_of(std::string_view key) const;
   [[nodiscard]] uint32_t endpoint_of(uint32_t rank) const { return ranks_[rank].life->endpoint; }
   /// The rank whose life has this endpoint; ranks(): of an earlier life.
@@ -152,6 +160,9 @@ class Cluster {
   [[nodiscard]] std::string check_invariants() const;
   /// Runs `work` on the daemon's processor of this rank.
   void run_on(uint32_t rank, const std::function<void()>& work);
+
+  /// Drains that left something waiting.
+  [[nodiscard]] uint64_t late_drains() const { return late_drains_; }
 
   struct RankCounters {
     uint64_t turns;
@@ -240,6 +251,7 @@ class Cluster {
   Alarm network_alarm_{};
   std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;
   uint64_t order_ = 0;
+  uint64_t late_drains_ = 0;
 };
 
 }  // namespace copykv::sim

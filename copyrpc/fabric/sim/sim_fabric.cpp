@@ -142,6 +142,8 @@ void SimNetwork::depart(uint64_t number, uint64_t at_ns) {
   uint64_t& last_ns = last_delivery_ns_[{post.from, post.to}];
   last_ns = there_ns = std::max(there_ns, last_ns);
   post.there_ns = there_ns;
+  counters_.reordered += there_ns < port.latest_there_ns ? 1 : 0;
+  port.latest_there_ns = std::max(port.latest_there_ns, there_ns);
   if (faults_.partial_chance > 0 && post.op != Op::read && post.bytes > 8 &&
       random_.chance(faults_.partial_chance)) {
     post.partial_ns = at_ns + random_.below(there_ns - at_ns + 1);

@@ -99,6 +99,7 @@ class SimNetwork {
     uint64_t not_ready;
     uint64_t retried;  ///< receiver not ready, and tried again
     uint64_t delayed;
+    uint64_t reordered;  ///< carried out before one that its endpoint had posted earlier
     uint64_t partial;
     uint64_t late_done;
     uint64_t duplicated;
@@ -173,6 +174,7 @@ class SimNetwork {
     bool holds = false;
     std::vector<uint64_t> held{};  ///< posts, in order
     uint64_t not_ready_until_ns = 0;
+    uint64_t latest_there_ns = 0;
     bool touched = false;
   };
   using Pair = std::pair<uint32_t, uint32_t>;
