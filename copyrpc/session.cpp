@@ -6,6 +6,8 @@
 //   up          when the other's hello is here and says that it has seen ours
 //   repeated    as long as the other has not confirmed; answered whenever it has not seen ours
 //   a session number that is newer than the one in use: the other has started over, so do we
+//   over        each hello says which session of the other has failed here: one that has met a
+//               session of ours which we had given up already would be repeated for ever
 //
 // A peer that fails is tried again, with a new session, until it has a card no more.
 #include <algorithm>
@@ -105,6 +107,7 @@ bool Node::send_hello(Peer& peer) noexcept {
   hello.batches_max = batches_max_;
   hello.sender = options_.node;
   hello.tag = peer.tag;
+  hello.over_session = static_cast<uint32_t>(peer.over_session);
   hello.checksum = checksum_of(hello);
   const uint64_t offset = peer.mirror_offset + ring_bytes_;
   std::memcpy(sent_ + offset, &hello, sizeof(hello));
@@ -129,7 +132,7 @@ bool Node::check_hello(const Peer& peer, const Hello& hello) const noexcept {
          hello.for_incarnation == options_.incarnation && hello.session != 0 &&
          std::has_single_bit(hello.ring_bytes) && hello.ring_bytes >= 4096 &&
          is_sane(hello.ring, uint64_t{hello.ring_bytes} + kCreditPageBytes) &&
-         hello.batches_max > 0 && hello.tag <= UINT16_MAX && hello.reserved == 0;
+         hello.batches_max > 0 && hello.tag <= UINT16_MAX;
 }
 
 void Node::on_hello(Peer& peer) noexcept {
@@ -142,6 +145,10 @@ void Node::on_hello(Peer& peer) noexcept {
   }
   peer.heard = true;
   if (peer.state == Peer::State::waiting || peer.state == Peer::State::failing) return;
+  // It has met our present session in one of its own that has failed: we would wait for ever.
+  if (hello.over_session != 0 && hello.over_session == static_cast<uint32_t>(peer.session)) {
+    return fail(peer, "it has ended this session");
+  }
   const bool is_new = hello.session != peer.seen_session;
   if (is_new) {
     // The peer has a new ring for us. If we had one already, the old session is over.

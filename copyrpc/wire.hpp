@@ -80,9 +80,9 @@ struct Hello {
   uint32_t message_bytes_max;
   uint32_t batches_max;  ///< batches that may stand in the ring, not yet released
   PeerId sender;
-  uint32_t tag;       ///< 16 bits, to be put into each immediate of this session
-  uint32_t reserved;  ///< 0
-  uint64_t checksum;  ///< XXH3 of all before it: a mailbox can be overwritten while it is read
+  uint32_t tag;           ///< 16 bits, to be put into each immediate of this session
+  uint32_t over_session;  ///< low half of the newest grant got that must not be used again; 0: none
+  uint64_t checksum;      ///< XXH3 of all before it: a mailbox can be overwritten while it is read
 };
 static_assert(sizeof(Hello) == 96 && sizeof(Hello) <= kMailboxBytes);
 

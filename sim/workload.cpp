@@ -130,7 +130,7 @@ uint64_t LoadClient::step(uint64_t now_ns) {
     leave(now_ns, false);
     return think_until_ns_;
   }
-  if (load_.phase == Load::Phase::over || in_flight_ == depth_) return kNever;
+  if (in_flight_ == depth_ || !wants_more()) return kNever;
   return std::max(now_ns + load_.cluster.costs().client_ns, think_until_ns_);
 }
 
@@ -202,12 +202,21 @@ void LoadClient::check_value(Operation& operation, std::string_view value) {
                              value.size(), load_.keys[operation.key].name));
 }
 
+bool LoadClient::wants_more() const {
+  switch (load_.phase) {
+    case Load::Phase::storm:
+      return load_.operations_left > 0;
+    case Load::Phase::calm:
+      return calm_done_ + in_flight_ < load_.calm_operations;
+    case Load::Phase::over:
+      return false;
+  }
+  return false;
+}
+
 void LoadClient::submit(uint64_t now_ns) {
   while (in_flight_ < depth_ && now_ns >= think_until_ns_ && !dead_) {
-    if (load_.phase == Load::Phase::over) return;
-    if (load_.phase == Load::Phase::calm && calm_done_ + in_flight_ >= load_.calm_operations)
-      return;
-    if (load_.phase == Load::Phase::storm && load_.operations_left == 0) return;
+    if (!wants_more()) return;
     const auto free =
         std::find_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return !slot.busy; });
     Operation operation{

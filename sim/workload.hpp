@@ -80,6 +80,7 @@ class LoadClient final : public Process {
   void poll(uint64_t now_ns);
   void take(const Completion& completion, uint64_t now_ns);
   void check_value(Operation& operation, std::string_view value);
+  [[nodiscard]] bool wants_more() const;
   void submit(uint64_t now_ns);
   [[nodiscard]] Status submit(Operation& operation, Slot& slot, uint64_t tag);
   void pass_step();

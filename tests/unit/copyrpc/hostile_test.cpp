@@ -248,7 +248,6 @@ TEST_CASE("each field of a hello is checked") {
   send([](Hello& hello) { hello.batches_max = 0; });
   send([](Hello& hello) { hello.sender = 2; });
   send([](Hello& hello) { hello.tag = 0x10000; });
-  send([](Hello& hello) { hello.reserved = 1; });
   send([](Hello& hello) { ++hello.session; }, false);
   CHECK(field.node().is_up(1));
   field.expect_others_served();

@@ -163,7 +163,7 @@ std::map<std::string, std::vector<Cells>> wire_fields() {
        {FIELD(H, magic), FIELD(H, version), FIELD(H, leaving), FIELD(H, session),
         FIELD(H, seen_session), FIELD(H, incarnation), FIELD(H, for_incarnation), FIELD(H, ring),
         FIELD(H, ring_bytes), FIELD(H, message_bytes_max), FIELD(H, batches_max), FIELD(H, sender),
-        FIELD(H, tag), FIELD(H, reserved), FIELD(H, checksum)}},
+        FIELD(H, tag), FIELD(H, over_session), FIELD(H, checksum)}},
       {"BatchHeader",
        {FIELD(B, batch_bytes), FIELD(B, message_count), FIELD(B, version), FIELD(B, session),
         FIELD(B, number), FIELD(B, released), FIELD(B, reserved)}},
