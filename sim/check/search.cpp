@@ -74,7 +74,7 @@ void Search::begin(uint32_t index) {
   for (size_t at = 0; at < now_.size(); ++at) {
     const std::span<uint64_t> mask = now_.mask(at);
     if (step.not_beyond != kNone) keep.push_back(!has(mask, step.not_beyond));
-    if (!step.keeps_state || !may_follow(mask, step)) continue;
+    if (!step.only_looks || !may_follow(mask, step)) continue;
     KeyState after = now_.state(at);
     if (apply(after, step.operation, index + 1) && after == now_.state(at)) set(mask, index);
   }
@@ -221,11 +221,11 @@ bool Search::wipe_lives(uint32_t wipe) {
   return true;
 }
 
-/// Steps in flight that leave this state as it is.
+/// Steps in flight that only look, and see this state.
 void Search::settle(const KeyState& state) {
   for (const uint32_t index : in_flight_) {
     const Step& step = step_at(index);
-    if (!step.keeps_state || has(mask_, index) || !may_follow(mask_, step)) continue;
+    if (!step.only_looks || has(mask_, index) || !may_follow(mask_, step)) continue;
     KeyState after = state;
     if (apply(after, step.operation, index + 1) && after == state) set(mask_, index);
   }

@@ -6,10 +6,10 @@
 // step, a Config that lacks it is replaced by all that come from it by putting steps in flight into
 // the order until the one that ends is among them. No Config left: no order exists.
 //
-// WHY IT IS FAST   Steps that leave the state as it is enter the order at once: later would not be
-//   better. A write whose version was told waits for all in flight with lower ones. Of optional
-//   steps that are alike, the one that can wait least is tried. A Config that differs from another
-//   only in having used up more optional steps is dropped.
+// WHY IT IS FAST   Steps that only look enter the order as soon as they see what they told: later
+//   would not be better. A write whose version was told waits for all in flight with lower ones. Of
+//   optional steps that are alike, the one that can wait least is tried. A Config that differs from
+//   another only in having used up more optional steps is dropped.
 #pragma once
 
 #include <cstdint>

@@ -22,12 +22,12 @@ namespace {
   return operation.kind == Kind::get && operation.status == Status::ok && !operation.number;
 }
 
-/// A write that was answered ok always has a new version.
-[[nodiscard]] bool may_keep_state(const Operation& operation) noexcept {
-  if (operation.open()) return false;  // left out rather than done for nothing
-  const bool ok = operation.status == Status::ok;
-  return !ok || operation.kind == Kind::get || operation.kind == Kind::exists ||
-         operation.kind == Kind::touch;
+/// It says what stands and does nothing, in whatever state it is done. Not touch: what changes
+/// nothing now may end a life later.
+[[nodiscard]] bool only_looks(const Operation& operation) noexcept {
+  if (operation.open()) return false;
+  return operation.status != Status::ok || operation.kind == Kind::get ||
+         operation.kind == Kind::exists;
 }
 
 }  // namespace
@@ -38,7 +38,8 @@ std::string Timeline::build(std::span<const Operation* const> operations, bool c
   for (const Operation* operation : operations) {
     if (says_nothing(*operation)) continue;
     if (operation->kind == Kind::wipe) wipes_.push_back(static_cast<uint32_t>(steps_.size()));
-    steps_.push_back({.operation = *operation, .keeps_state = may_keep_state(*operation)});
+    steps_.push_back({.operation = *operation, .only_looks = only_looks(*operation)});
+    if (operation->open()) steps_.back().operation.version = kNotTold;
   }
   if (std::string wrong = name_values(); !wrong.empty()) return wrong;
   learn_from_reads();

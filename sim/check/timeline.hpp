@@ -27,7 +27,7 @@ struct Step {
   uint32_t after = kNone;        ///< the step of the same client that must stand before it
   uint32_t not_beyond = kNone;   ///< the wipe that it must stand before
   uint32_t group = kNone;        ///< optional: it may be left out; steps of one group are alike
-  bool keeps_state = false;      ///< it may leave the state as it is
+  bool only_looks = false;       ///< it may leave the state as it is
   uint64_t writes_version = 0;   ///< told version of what it wrote; 0: none was told
   bool orders_versions = false;  ///< and no wipe near: no higher version before it
 
