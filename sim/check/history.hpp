@@ -6,7 +6,8 @@
 //   history.end(at, {.status = Status::ok, .end_ns = now, .version = result.version});
 //
 // VALUES     What a put writes is named by a word that no other put of that key writes in the whole
-//   history (value_id). Numbers, which add counts on, are their own names: Operation::number.
+//   history (value_id; never kUnread). Numbers, which add counts on, are their own names:
+//   Operation::number.
 // OPEN       An operation that never ended (end_ns is kOpen) or ended as indeterminate may have
 //   taken effect at any time after its beginning, or never. One that was told indeterminate at
 //   end_ns takes no effect in a life of its owner that begins later: see wipe.
@@ -27,6 +28,7 @@
 namespace copykv::sim {
 
 inline constexpr uint64_t kOpen = UINT64_MAX;     ///< of a time: never
+inline constexpr uint64_t kUnread = UINT64_MAX;   ///< no name of a value
 inline constexpr uint64_t kNotTold = UINT64_MAX;  ///< of a version: the caller did not learn it
 
 enum class Kind : uint8_t {
@@ -39,9 +41,8 @@ enum class Kind : uint8_t {
   wipe = 6,   ///< the owner dies and starts empty: begins when its end was ordered, ends before the
               ///< next life can serve. It must happen in between; never ended: it may.
   death = 7,  ///< process died at begin_ns: what it left open is nobody's fault. No key.
-  expire = 8,  ///< made by the checker of what has a life: the item vanishes
 };
-inline constexpr uint8_t kKindCount = 9;
+inline constexpr uint8_t kKindCount = 8;
 [[nodiscard]] std::string_view to_string(Kind kind) noexcept;
 
 /// Condition of a put.
