@@ -12,6 +12,8 @@ void StoreBuffer::watch(const void* base, size_t bytes) {
 
 void StoreBuffer::forget(const void* base, size_t bytes) {
   const auto from = reinterpret_cast<uintptr_t>(base);
+  entries_.erase(entries_.begin(), entries_.begin() + static_cast<ptrdiff_t>(first_));
+  first_ = 0;
   std::erase_if(entries_, [&](const Entry& entry) { return entry.address - from < bytes; });
   std::erase_if(ranges_, [&](const Range& range) { return range.base == from; });
 }
@@ -21,13 +23,16 @@ void StoreBuffer::write(const Entry& entry) {
 }
 
 void StoreBuffer::drain() {
-  for (const Entry& entry : entries_) write(entry);
+  for (; first_ < entries_.size(); ++first_) write(entries_[first_]);
   entries_.clear();
+  first_ = 0;
 }
 
 void StoreBuffer::drain_first() {
-  write(entries_.front());
-  entries_.erase(entries_.begin());
+  write(entries_[first_++]);
+  if (first_ < 16 * kEntriesMax) return;
+  entries_.erase(entries_.begin(), entries_.begin() + static_cast<ptrdiff_t>(first_));
+  first_ = 0;
 }
 
 const std::vector<PlantedBugInfo>& planted_bugs() {

@@ -41,8 +41,6 @@ enum class PlantedBug : uint8_t {
 
 class StoreBuffer {
  public:
-  StoreBuffer() { entries_.reserve(kEntriesMax); }
-
   /// Whose code runs; nullptr: stores are visible at once.
   static inline StoreBuffer* current = nullptr;
 
@@ -60,7 +58,7 @@ class StoreBuffer {
       return;
     }
     if (dead_) return;
-    if (entries_.size() == kEntriesMax) drain_first();
+    if (entries_.size() - first_ == kEntriesMax) drain_first();
     Entry entry{address, sizeof(T), release, 0};
     std::memcpy(&entry.bits, &value, sizeof(T));
     entries_.push_back(entry);
@@ -69,7 +67,7 @@ class StoreBuffer {
   [[nodiscard]] T load(const T& word) {
     T value;
     const auto address = reinterpret_cast<uintptr_t>(&word);
-    for (size_t index = entries_.size(); index-- > 0;) {
+    for (size_t index = entries_.size(); index-- > first_;) {
       const Entry& entry = entries_[index];
       if (entry.address == address && entry.bytes == sizeof(T)) {
         std::memcpy(&value, &entry.bits, sizeof(T));
@@ -91,7 +89,8 @@ class StoreBuffer {
   void drain_some(Skip skip) {
     std::vector<Entry> kept;
     bool passed_release = false;
-    for (const Entry& entry : entries_) {
+    for (size_t index = first_; index < entries_.size(); ++index) {
+      const Entry& entry = entries_[index];
       bool stays = passed_release || (entry.release && !kept.empty());
       for (const Entry& earlier : kept) {
         stays = stays || (entry.address < earlier.address + earlier.bytes &&
@@ -104,9 +103,10 @@ class StoreBuffer {
       passed_release = passed_release || entry.release;
       kept.push_back(entry);
     }
-    entries_.assign(kept.begin(), kept.end());
+    entries_.swap(kept);
+    first_ = 0;
   }
-  [[nodiscard]] bool empty() const { return entries_.empty(); }
+  [[nodiscard]] bool empty() const { return first_ == entries_.size(); }
   /// Stores into watched bytes are lost from now on: whoever made them has died before.
   void die() { dead_ = true; }
 
@@ -131,7 +131,8 @@ class StoreBuffer {
   static void write(const Entry& entry);
   void drain_first();
 
-  std::vector<Entry> entries_{};
+  std::vector<Entry> entries_{};  ///< from first_ on
+  size_t first_ = 0;
   std::vector<Range> ranges_{};
   bool dead_ = false;
 };

@@ -26,7 +26,7 @@ class Run {
         chooser_(options.seed ^ 0x5eed),
         faults_(choose_faults()),
         cluster_(cluster_options(profile)),
-        load_(cluster_, options.keys),
+        load_(cluster_, options.keys, has(faults_, Fault::memory_full)),
         injector_(cluster_, load_, faults_, chooser_.next()) {}
 
   RunReport run() {
@@ -103,7 +103,6 @@ class Run {
     load_.operations_left = options_.operations;
     load_.operations.reserve(options_.operations + options_.operations / 8);
     load_.think_ns_max = chooser_.below(3) == 0 ? 0 : 40'000;
-    load_.value_bytes_max = has(faults_, Fault::memory_full) ? 400'000 : 20'000;
     for (uint32_t rank = 0; rank < options_.ranks; ++rank) {
       for (uint32_t client = 0; client < options_.clients; ++client) {
         const auto depth = 1 + static_cast<uint32_t>(chooser_.below(options_.depth_max));
@@ -265,11 +264,19 @@ class Run {
 
   void check_history(const History& made, std::string& story) {
     fail(check_calls_end(made));
-    const Verdict verdict = check_linearizability(made);
-    if (!verdict.ok()) {
+    History ordered;
+    History unordered;
+    for (const Operation& operation : made.operations()) {
+      const bool any_order = operation.kind != Kind::death && load_.keys[operation.key].large;
+      (any_order ? unordered : ordered).append(operation);
+    }
+    for (const bool in_order : {true, false}) {
+      const Verdict verdict =
+          check_linearizability(in_order ? ordered : unordered, {.client_order = in_order});
+      if (verdict.ok()) continue;
       fail(verdict.outcome == Verdict::Outcome::undecided ? "undecided: too many open operations"
                                                           : "not linearisable");
-      story = verdict.story;
+      if (story.empty()) story = verdict.story;
     }
     fail(check_versions(made, [&](uint64_t key) { return load_.keys[key].owner; }));
   }

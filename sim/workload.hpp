@@ -24,9 +24,13 @@ struct Load {
     std::string name;
     uint32_t owner = 0;
     bool counts = false;  ///< its values are numbers
+    /// Its values may need room that a get asks for only when it has seen their size. Then what one
+    /// client has in flight on the key does not keep its order.
+    bool large = false;
   };
 
-  Load(Cluster& in, uint32_t keys);
+  /// `fills`: most values are large.
+  Load(Cluster& in, uint32_t keys, bool fills);
 
   Cluster& cluster;
   std::vector<Key> keys;
@@ -35,7 +39,7 @@ struct Load {
   uint64_t operations_left = 0;  ///< in the storm
   uint64_t calm_from_ns = 0;
   uint32_t calm_operations = 30;  ///< of each client
-  uint32_t value_bytes_max = 1000;
+  const bool fills;
   uint64_t think_ns_max = 0;
   uint32_t next_process = 0;  ///< numbers in the history
   uint64_t by_status[kStatusCount] = {};

@@ -8,10 +8,11 @@
 //   auto result = kv.get("greeting");       // result.status, result.value
 //
 // THREAD SAFETY  A Client is used by one thread at a time. Attaching is cheap (under 2 ms): give
-// each
-//   thread its own. Clients of one process share nothing.
-// KEYS    1..1,024 bytes, VALUES 0..--max-value-bytes of the daemon (16 MiB by default), both
-// binary. ORDER   Operations of one client on one key take effect in the order they were submitted.
+//   each thread its own. Clients of one process share nothing.
+// KEYS    1..1,024 bytes, binary. VALUES  0..--max-value-bytes of the daemon (16 MiB by default).
+// ORDER   Operations of one client on one key take effect in the order they were submitted; but a
+//   get that finds a value larger than the room that each answer has (a slot's payload; 480 B when
+//   the key lives on another rank) is asked again, and takes effect then.
 // ERRORS  No function here throws on the data path; only std::bad_alloc from set-up calls is
 //   possible. Each operation ends with a copykv::Status (copykv/status.hpp).
 // MEANING OF ok  The write is in the daemon's memory and visible to every later read of any client.
