@@ -226,6 +226,7 @@ void Cluster::kill(uint32_t number) {
   rank.leaving.clear();
   rank.processor = {};
   rank.turn.at_ns = rank.drain.at_ns = kNever;
+  tell_processes(number, clock.now_ns());
 }
 
 void Cluster::slow(uint32_t number, uint64_t factor, uint64_t until_ns) {

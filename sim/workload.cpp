@@ -146,9 +146,10 @@ void LoadClient::pass_step() {
 
 void LoadClient::poll(uint64_t now_ns) {
   std::array<Completion, 8> done;
-  const size_t count = attachment_->client->poll(done);
-  // What a process has seen after its death, nobody knows.
-  for (size_t index = 0; index < count && !dead_; ++index) take(done[index], now_ns);
+  while (const size_t count = attachment_->client->poll(done)) {
+    // What a process has seen after its death, nobody knows.
+    for (size_t index = 0; index < count && !dead_; ++index) take(done[index], now_ns);
+  }
 }
 
 void LoadClient::take(const Completion& completion, uint64_t now_ns) {
