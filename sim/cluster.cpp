@@ -212,6 +212,7 @@ void Cluster::start(uint32_t number) {
     made.network->set_peer(ranks_[other].life->network->node().card());
     ranks_[other].life->network->set_peer(made.network->node().card());
   }
+  if (options_.on_start) options_.on_start(made);
   trace.note(clock.now_ns(), "rank {0} starts, life {1}", number, made.incarnation);
   poke(number, clock.now_ns());
 }

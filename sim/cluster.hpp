@@ -34,6 +34,8 @@ namespace copykv::sim {
 
 inline constexpr uint64_t kNever = UINT64_MAX;
 
+struct Life;
+
 struct ClusterOptions {
   uint64_t seed = 0;
   uint32_t ranks = 2;
@@ -44,8 +46,9 @@ struct ClusterOptions {
   uint32_t lanes_max = 64;
   bool fence_free = false;
   bool exact_turns = false;
-  uint64_t sleep_after_ns = 0;      ///< a daemon without work for so long sleeps; 0: never
-  uint64_t store_delay_ns_max = 0;  ///< checked build: until a store is visible
+  uint64_t sleep_after_ns = 0;            ///< a daemon without work for so long sleeps; 0: never
+  uint64_t store_delay_ns_max = 0;        ///< checked build: until a store is visible
+  std::function<void(Life&)> on_start{};  ///< before the first turn of each life
 };
 
 /// The clock of one rank: it may jump ahead of the others.
@@ -59,8 +62,6 @@ class RankClock final : public Clock {
   const Clock& common_;
   uint64_t ahead_ns_ = 0;
 };
-
-class Cluster;
 
 /// One life of a rank's daemon. Clients may look at its memory after its end.
 struct Life {

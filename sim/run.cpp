@@ -19,6 +19,45 @@ constexpr uint64_t kEventsPerCheck = 300;
 constexpr size_t kStoryLines = 60;
 constexpr uint64_t kStoryNs = 300'000;
 
+constexpr uint32_t kFillersLeftOut = 4;
+
+std::string filler(uint32_t number) {
+  return fmt::format("filler-{}", number);
+}
+
+struct StoreKey {
+  explicit StoreKey(Store& store, const std::string& name)
+      : item{name.data(), static_cast<uint32_t>(name.size()), hash_key(name)} {
+    store.locate(probe, item.hash);
+    store.look(probe, item.hash);
+  }
+  ItemKey item;
+  Probe probe{};
+};
+
+/// Leaves little memory for what clients will store.
+void fill(Life& life) {
+  Store& store = life.daemon->store();
+  const std::string value(kInlineValueBytes, 'f');
+  uint32_t number = 0;
+  for (bool full = false; !full;) {
+    const std::string name = filler(number);
+    const StoreKey key(store, name);
+    PutRequest request;
+    request.value = reinterpret_cast<const std::byte*>(value.data());
+    request.value_bytes = static_cast<uint32_t>(value.size());
+    const StoreAnswer answer = store.put(key.item, key.probe, request);
+    if (answer.retry) life.daemon->populate();
+    full = answer.status == Status::no_space && !answer.retry;
+    number += answer.status == Status::ok ? 1 : 0;
+  }
+  for (uint32_t left_out = 1; left_out <= kFillersLeftOut && left_out < number; ++left_out) {
+    const std::string name = filler(number - left_out);
+    const StoreKey key(store, name);
+    (void)store.del(key.item, key.probe);
+  }
+}
+
 class Run {
  public:
   Run(const RunOptions& options, const Profile& profile)
@@ -26,7 +65,7 @@ class Run {
         chooser_(options.seed ^ 0x5eed),
         faults_(choose_faults()),
         cluster_(cluster_options(profile)),
-        load_(cluster_, options.keys, has(faults_, Fault::memory_full)),
+        load_(cluster_, options.keys),
         injector_(cluster_, load_, faults_, chooser_.next()) {}
 
   RunReport run() {
@@ -73,6 +112,7 @@ class Run {
     to.fence_free = chooser_.below(2) == 0;
     to.memory_bytes = kStoreBudgetBytesMin;
     to.value_bytes_max = 1U << 20;
+    if (has(faults_, Fault::memory_full)) to.on_start = fill;
     return to;
   }
 
@@ -203,13 +243,14 @@ class Run {
   std::string store_accounts(Store& store, bool has_strange_keys) {
     store.begin_turn((cluster_.clock.now_ns() + injector_.jumped_ns()) / kNanosPerMilli +
                      1'000'000);
-    for (const Load::Key& key : load_.keys) {
-      const ItemKey item{key.name.data(), static_cast<uint32_t>(key.name.size()),
-                         hash_key(key.name)};
-      Probe probe;
-      store.locate(probe, item.hash);
-      store.look(probe, item.hash);
-      (void)store.del(item, probe);
+    for (const Load::Key& known : load_.keys) {
+      const StoreKey key(store, known.name);
+      (void)store.del(key.item, key.probe);
+    }
+    for (uint32_t number = 0;; ++number) {
+      const std::string name = filler(number);
+      const StoreKey key(store, name);
+      if (store.del(key.item, key.probe).status != Status::ok) break;
     }
     const StoreCounters counters = store.counters();
     if (has_strange_keys) return {};

@@ -51,14 +51,14 @@ bool has_failed(Status status) {
 
 }  // namespace
 
-Load::Load(Cluster& in, uint32_t key_count, bool with_large) : cluster(in), fills(with_large) {
+Load::Load(Cluster& in, uint32_t key_count) : cluster(in) {
   for (uint32_t number = 0; number < key_count; ++number) {
     // Some are too long for a request line.
     Key& key = keys.emplace_back();
     key.name = number % 5 == 4 ? fmt::format("{:x>60}", number) : fmt::format("key-{}", number);
     key.owner = in.owner_of(key.name);
     key.counts = number % 4 == 3;
-    key.large = !key.counts && (fills || number % 4 == 2);
+    key.large = number % 4 == 2;
   }
 }
 
@@ -294,12 +294,11 @@ Status LoadClient::submit(Operation& operation, Slot& slot, uint64_t tag) {
     return client.submit_put(key.name, std::to_string(operation.argument), tag, options);
   }
   operation.argument = value_id(process_, ++sequence_);
-  uint64_t size = random_.below(100);
-  if (key.large && load_.fills) size += 25;
+  const uint64_t size = random_.below(100);
   uint64_t bytes = kIdBytes + random_.below(16);
   if (size >= 60) bytes = random_.below(480);  // less than the room that each answer has
   if (key.large && size >= 80) bytes = random_.below(4000);
-  if (key.large && size >= 90) bytes = random_.below(load_.fills ? 1'000'000 : 20'000);
+  if (key.large && size >= 90) bytes = random_.below(40'000);
   return client.submit_put(key.name, make_value(operation.argument, bytes), tag, options);
 }
 

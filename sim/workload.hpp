@@ -29,8 +29,7 @@ struct Load {
     bool large = false;
   };
 
-  /// `fills`: most values are large.
-  Load(Cluster& in, uint32_t keys, bool fills);
+  Load(Cluster& in, uint32_t keys);
 
   Cluster& cluster;
   std::vector<Key> keys;
@@ -39,7 +38,6 @@ struct Load {
   uint64_t operations_left = 0;  ///< in the storm
   uint64_t calm_from_ns = 0;
   uint32_t calm_operations = 30;  ///< of each client
-  const bool fills;
   uint64_t think_ns_max = 0;
   uint32_t next_process = 0;  ///< numbers in the history
   uint64_t by_status[kStatusCount] = {};
