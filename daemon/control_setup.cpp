@@ -130,6 +130,8 @@ Outcome<void> Control::watch(int fd, uint64_t token) {
   event.events = EPOLLIN | EPOLLRDHUP;
   event.data.u64 = token;
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0) return {};
+  // An arrival that becomes a client.
+  if (errno == EEXIST && ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0) return {};
   return Failure{
       fmt::format("epoll_ctl: {}; raise fs.epoll.max_user_watches", std::strerror(errno))};
 }

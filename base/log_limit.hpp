@@ -9,14 +9,15 @@
 #include "base/clock.hpp"
 #include "base/log.hpp"
 
-namespace copykv::bootstrap {
+namespace copykv {
 
 /// Ten lines at once, then one a second; says how many it left out.
 class LogLimit {
  public:
   explicit LogLimit(const Clock& clock) : clock_(clock), last_ns_(clock.now_ns()) {}
 
-  void warn(const std::string& line) {
+  void say(LogLevel level, const std::string& line) {
+    if (level > log_level()) return;
     const uint64_t now_ns = clock_.now_ns();
     const uint64_t seconds = (now_ns - last_ns_) / kNanosPerSecond;
     last_ns_ += seconds * kNanosPerSecond;
@@ -26,10 +27,12 @@ class LogLimit {
       return;
     }
     --lines_left_;
-    if (left_out_ > 0) log_warn("{} more lines like the next one were left out", left_out_);
+    if (left_out_ > 0) log(level, "{} more lines like the next one were left out", left_out_);
     left_out_ = 0;
-    log_warn("{}", line);
+    write_log_line(level, line);
   }
+  void warn(const std::string& line) { say(LogLevel::warn, line); }
+  void info(const std::string& line) { say(LogLevel::info, line); }
 
  private:
   static constexpr uint64_t kLinesAtOnce = 10;
@@ -39,4 +42,4 @@ class LogLimit {
   uint64_t left_out_ = 0;
 };
 
-}  // namespace copykv::bootstrap
+}  // namespace copykv
