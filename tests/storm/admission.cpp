@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whoever may attach cannot keep others from it: floods, connections that say nothing, memory for
-// clients, and what all clients of a daemon have in common, its sleep.
-#include <fcntl.h>
+// clients.
 #include <fmt/format.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +13,7 @@
 #include <catch2/catch.hpp>
 
 #include "base/clock.hpp"
+#include "tests/storm/attacker.hpp"
 #include "tests/storm/daemon_process.hpp"
 #include "tests/storm/raw_client.hpp"
 
@@ -25,21 +23,6 @@ namespace {
 const SystemClock kClock;
 /// Far above what an attach takes under a flood (a few ms), far below what a stuck one would.
 constexpr uint64_t kAttachMsMax = 1'000;
-
-/// Ends a child that would go on for ever.
-class Attacker {
- public:
-  template <class Work>
-  explicit Attacker(Work work) : pid_(in_child([&] { return work(); })) {}
-  ~Attacker() {
-    ::kill(pid_, SIGKILL);
-    (void)::waitpid(pid_, nullptr, 0);
-  }
-  Attacker(const Attacker&) = delete;
-
- private:
-  pid_t pid_;
-};
 
 /// Connects without a pause, and each time keeps the last `kept` connections open.
 int flood_with_connections(const std::string& path, size_t kept) {
@@ -189,57 +172,6 @@ TEST_CASE("memory for all clients together has a limit, for segments and for bul
     if (!has_room) ::usleep(2'000);
   }
   CHECK(has_room);
-}
-
-TEST_CASE("no client can take away or hold up what wakes the daemon for another") {
-  DaemonProcess daemon({"--memory", "64MiB", "--wait", "park"});
-  daemon.start();
-  Options options;
-  options.wait = Wait::park;
-  Client victim = attach_to(daemon, options);
-  REQUIRE(victim.put("key", "value").ok());
-  const RawSocket socket(daemon.socket_path());
-  socket.send(valid_hello());
-  Welcome welcome{};
-  const Received received = socket.receive_welcome(welcome);
-  REQUIRE(received.descriptors.size() == 4);
-  const int wake = received.descriptors[2].get();
-  // Blocking from now on, for everybody who has it.
-  REQUIRE(::fcntl(wake, F_SETFL, ::fcntl(wake, F_GETFL) & ~O_NONBLOCK) == 0);
-  const auto slowest_get_ms = [&] {
-    uint64_t slowest_ns = 0;
-    for (uint32_t get = 0; get < 40; ++get) {
-      ::usleep(5'000);  // the daemon sleeps by then
-      const uint64_t began_ns = kClock.now_ns();
-      CHECK(victim.get("key").value == "value");
-      slowest_ns = std::max(slowest_ns, kClock.now_ns() - began_ns);
-    }
-    return slowest_ns / kNanosPerMilli;
-  };
-  std::string name;
-  uint64_t slowest_ms = 0;
-  {
-    const Attacker reader([&] {
-      uint64_t wakes;
-      while (::read(wake, &wakes, sizeof(wakes)) >= 0) {
-      }
-      return 0;
-    });
-    slowest_ms = slowest_get_ms();
-    CHECK(slowest_ms < 90);  // a daemon that is not woken looks again after 100 ms
-  }
-  {
-    const Attacker writer([&] {
-      const uint64_t as_much_as_fits = UINT64_MAX - 1;
-      while (::write(wake, &as_much_as_fits, sizeof(as_much_as_fits)) >= 0) {
-      }
-      return 0;
-    });
-    CHECK(slowest_get_ms() < 90);
-    CHECK(slowest_attach_ms(daemon) < kAttachMsMax);
-  }
-  fmt::print("slowest get beside a reader of wakes: {} ms\n", slowest_ms);
-  CHECK(daemon.stop() == 0);
 }
 
 }  // namespace copykv::storm
