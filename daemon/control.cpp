@@ -49,6 +49,7 @@ void Control::run() {
     free_numbers_.insert(free_numbers_.end(), freed_numbers_.begin(), freed_numbers_.end());
     freed_numbers_.clear();
     refuse_the_due();
+    look_at_data_ports();
     grew = populate_stores();
     push_leaving();
     if (bootstrap_ != nullptr) take_changes();
@@ -57,10 +58,20 @@ void Control::run() {
   drain();
 }
 
+void Control::look_at_data_ports() {
+  const uint64_t before = data_ports_.hung_up();
+  strangers_call_ = data_ports_.look();
+  if (data_ports_.hung_up() == before) return;
+  log_limit_.warn(
+      fmt::format("hung up on {} connections of strangers to this rank's ports; keep them behind a "
+                  "firewall",
+                  data_ports_.hung_up() - before));
+}
+
 int Control::tick_ms(bool grew) const {
   if (grew) return 0;
   if (leaving_count_ > 0) return 1;
-  if (!arrivals_.empty()) return kBusyTickMs;
+  if (!arrivals_.empty() || strangers_call_) return kBusyTickMs;
   const bool all_asleep = std::all_of(daemons_.begin(), daemons_.end(),
                                       [](const auto& daemon) { return daemon->sleeping(); });
   return all_asleep ? kIdleTickMs : kBusyTickMs;

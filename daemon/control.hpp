@@ -21,6 +21,7 @@
 #include "daemon/bootstrap/bootstrap.hpp"
 #include "daemon/client_table.hpp"
 #include "daemon/daemon_thread.hpp"
+#include "daemon/data_ports.hpp"
 #include "daemon/job_card.hpp"
 #include "daemon/options.hpp"
 #include "shm/rank_page.hpp"
@@ -84,6 +85,7 @@ class Control {
 
   // control.cpp
   void on_event(uint64_t token);
+  void look_at_data_ports();
   void on_message(ClientRecord& client);
   static void send_command(DaemonThread& daemon, const Command& command);
   void grant_bulk(ClientRecord& client, const BulkRequest& request);
@@ -127,6 +129,8 @@ class Control {
   uint32_t leaving_count_ = 0;
   bool said_memory_full_ = false;
   // Of a job of many ranks.
+  DataPorts data_ports_{};
+  bool strangers_call_ = false;
   TransportChoice transport_{};
   std::unique_ptr<Bootstrap> bootstrap_;
   std::vector<JobCard> job_;                            ///< by rank

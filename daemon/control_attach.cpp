@@ -21,6 +21,7 @@ namespace {
 // More than these wait in the listener's queue: those who are attached have their turn in between.
 constexpr uint32_t kAcceptsPerRound = 64;
 constexpr uint64_t kHelloWithinNs = 5 * kNanosPerSecond;
+constexpr useconds_t kNoDescriptorPauseUs = 10'000;
 constexpr uint64_t kTooOftenPauseNs = 100 * kNanosPerMilli;
 
 }  // namespace
@@ -31,6 +32,7 @@ void Control::accept_clients() {
     if (!socket) {
       if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
         log_limit_.warn(fmt::format("accept: {}; raise `ulimit -n`", std::strerror(errno)));
+        ::usleep(kNoDescriptorPauseUs);  // the listener stays readable: no spinning on it
       }
       return;
     }

@@ -103,6 +103,7 @@ Outcome<void> Control::make_daemons() {
   Outcome<DaemonPlaces> placed = place_daemons(options_.pin, options_.daemon_threads);
   if (!placed) return Failure{placed.error};
   log_info("{}", placed->note);
+  data_ports_.leave_out();
   for (uint32_t daemon = 0; daemon < options_.daemon_threads; ++daemon) {
     DaemonThreadOptions with;
     with.engine.daemon = daemon;
@@ -122,6 +123,7 @@ Outcome<void> Control::make_daemons() {
     log_info("daemon {}: {}", daemon, (*made)->memory().page_note());
     daemons_.push_back(std::move(*made));
   }
+  data_ports_.find();
   return {};
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/launcher.hpp"
 #include "base/units.hpp"
+#include "daemon/data_ports.hpp"
 #include "daemon/job_card.hpp"
 #include "shm/segment.hpp"
 
@@ -49,9 +50,12 @@ constexpr uint64_t kDescriptorsOwn = 64 + 6 * kDaemonsMax + 2 * kSilentConnectio
 }
 
 [[nodiscard]] Outcome<void> check_open_files(const DaemonOptions& options) {
-  // Of a job: connections of every daemon to every rank, and at rank 0 those of the rendezvous.
-  const uint64_t of_job =
-      options.ranks > 1 ? uint64_t{options.ranks} * (4 * options.daemon_threads + 1) + 272 : 0;
+  // Of a job: connections of every daemon to every rank, those of strangers, and at rank 0 those of
+  // the rendezvous.
+  const uint64_t of_job = options.ranks > 1
+                              ? uint64_t{options.ranks} * (4 * options.daemon_threads + 1) + 272 +
+                                    2 * kStrangersAtPortsMax
+                              : 0;
   const uint64_t needed = kDescriptorsOwn + of_job + kDescriptorsPerClient * options.clients_max;
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed) return {};

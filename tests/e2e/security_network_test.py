@@ -190,29 +190,32 @@ class StrangersTest(Job):
     def descriptors(self, rank):
         return len(os.listdir(f"/proc/{self.daemons[rank].pid}/fd"))
 
+    def descriptors_come_down_to(self, rank, limit):
+        give_up = time.monotonic() + SERVED_SECONDS_MAX
+        while self.descriptors(rank) > limit and time.monotonic() < give_up:
+            time.sleep(0.2)
+        self.assertLessEqual(self.descriptors(rank), limit)
+
     def test_at_the_rendezvous(self):
         before = self.descriptors(0)
         self.strangers_at(self.port, self.garbage)
         self.every_key_is_served()
         self.rank_1_comes_back()
         # Whoever proves nothing is hung up on after five seconds.
-        give_up = time.monotonic() + SERVED_SECONDS_MAX
-        while self.descriptors(0) > before + 8 and time.monotonic() < give_up:
-            time.sleep(0.2)
-        self.assertLessEqual(self.descriptors(0), before + 8)
+        self.descriptors_come_down_to(0, before + 8)
         self.assertIn("no message of copykv", self.daemons[0].output())
 
     def test_at_the_data_port(self):
         before = self.descriptors(0)
         ports = listening_ports(self.daemons[0].pid) - {self.port}
         self.assertEqual(len(ports), 1)
-        for says in (self.garbage, self.like_a_connection_request):
+        for says in (self.garbage, self.like_a_connection_request, lambda number: b""):
             self.strangers_at(next(iter(ports)), says)
         self.every_key_is_served()
         self.rank_1_comes_back()
+        self.descriptors_come_down_to(0, before + 8)
+        self.assertIn("connections of strangers", self.daemons[0].output())
         self.assertIsNone(self.daemons[0].process.poll())
-        print(f"descriptors held by {2 * STRANGERS} strangers at the data port:",
-              self.descriptors(0) - before)
 
 
 if __name__ == "__main__":
