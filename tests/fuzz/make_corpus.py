@@ -125,7 +125,8 @@ def cards():
         return b"\x01" + kind + bytes(range(16)) + bytes([len(raw)]) + raw
 
     def node(number, where):
-        return struct.pack("<IHHIIQ3Q", 0x64637263, 1, len(where), number, 0, 7, 4096, 8, 4096) + where
+        mailbox = (4096, 8, 4096)
+        return struct.pack("<IHHIIQ3Q", 0x64637263, 1, len(where), number, 0, 7, *mailbox) + where
 
     def job(rank, daemons, transport=b"ofi-tcp"):
         packed = [node(16 * rank + daemon, address(b"raw")) for daemon in range(daemons)]
@@ -209,7 +210,8 @@ def remote_request():
 
 
 def main():
-    for target in (cards, copyrpc, remote_request, bootstrap, handshake, config, store_ops, request_line):
+    for target in (cards, copyrpc, remote_request, bootstrap, handshake, config, store_ops,
+                   request_line):
         where = CORPUS / target.__name__
         where.mkdir(parents=True, exist_ok=True)
         for number, data in enumerate(target()):
