@@ -56,7 +56,7 @@ uint64_t refused(const DaemonProcess& daemon) {
 
 TEST_CASE("connections that say nothing take no client's place and end after five seconds") {
   constexpr uint32_t kSilent = 400;
-  DaemonProcess daemon({"--memory", "64MiB", "--max-clients", "4"});
+  DaemonProcess daemon({"--memory", "64MiB", "--max-clients", "64"});
   daemon.start();
   std::deque<RawSocket> silent;
   for (uint32_t number = 0; number < kSilent; ++number) silent.emplace_back(daemon.socket_path());

@@ -205,7 +205,7 @@ TEST_CASE("file: a directory that others may change is refused, and nothing is l
     zero.join("card");
     return zero.error;
   };
-  for (const mode_t mode : {0720, 0702, 0777}) {
+  for (const mode_t mode : {0720U, 0702U, 0777U}) {
     REQUIRE(::chmod(dir.path().c_str(), mode) == 0);
     CHECK_THAT(refusal(),
                Contains("can be changed by other users") && Contains("chmod 700 " + dir.path()));
