@@ -42,6 +42,8 @@ Outcome<void> ClientRecord::make_segment(const SegmentGeometry& with, uint64_t e
       map_descriptor(memory.get(), geometry.segment_bytes(), Access::read_write, "client segment");
   if (!mapped) return Failure{mapped.error};
   mapping = std::move(*mapped);
+  // Values of clients pass through it; a core dump of ours is not for everybody's eyes.
+  (void)::madvise(base(), geometry.segment_bytes(), MADV_DONTDUMP);
   std::string error = populate(memory.get(), base(), 0, geometry.bulk_offset());
   if (!error.empty()) return Failure{std::move(error)};
   write_segment_header(*reinterpret_cast<SegmentHeader*>(base()), geometry, epoch);

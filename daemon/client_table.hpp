@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The control thread's record of each attached client, and its segment's memory.
 //
-// LIFE  accepted (a socket, no segment) -> attached -> leaving (socket gone, lanes closing) ->
-// gone.
+// LIFE  attached -> leaving (socket gone, lanes closing) -> gone.
 //   A segment is unmapped only after every daemon has published that its lane is closed.
 #pragma once
 
@@ -18,9 +17,9 @@
 namespace copykv {
 
 struct ClientRecord {
-  enum class State : uint8_t { accepted, attached, leaving };
+  enum class State : uint8_t { attached, leaving };
 
-  State state = State::accepted;
+  State state = State::attached;
   uint32_t number = 0;  ///< lane id at every daemon
   int pid = 0;
   Fd socket;
@@ -42,6 +41,10 @@ struct ClientRecord {
 
   [[nodiscard]] std::byte* base() const noexcept {
     return static_cast<std::byte*>(mapping.get_address());
+  }
+  /// What the segment has memory behind, as far as the daemon gave it.
+  [[nodiscard]] uint64_t bytes() const noexcept {
+    return geometry.bulk_offset() + bulk_bytes_granted;
   }
   [[nodiscard]] LaneSetup lane(uint32_t daemon) noexcept;
   [[nodiscard]] bool all_closed() const noexcept;

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -49,6 +48,8 @@ void Control::run() {
     }
     free_numbers_.insert(free_numbers_.end(), freed_numbers_.begin(), freed_numbers_.end());
     freed_numbers_.clear();
+    refuse_the_due();
+    look_at_data_ports();
     grew = populate_stores();
     push_leaving();
     if (bootstrap_ != nullptr) take_changes();
@@ -57,9 +58,20 @@ void Control::run() {
   drain();
 }
 
+void Control::look_at_data_ports() {
+  const uint64_t before = data_ports_.hung_up();
+  strangers_call_ = data_ports_.look();
+  if (data_ports_.hung_up() == before) return;
+  log_limit_.warn(
+      fmt::format("hung up on {} connections of strangers to this rank's ports; keep them behind a "
+                  "firewall",
+                  data_ports_.hung_up() - before));
+}
+
 int Control::tick_ms(bool grew) const {
   if (grew) return 0;
   if (leaving_count_ > 0) return 1;
+  if (!arrivals_.empty() || strangers_call_) return kBusyTickMs;
   const bool all_asleep = std::all_of(daemons_.begin(), daemons_.end(),
                                       [](const auto& daemon) { return daemon->sleeping(); });
   return all_asleep ? kIdleTickMs : kBusyTickMs;
@@ -85,6 +97,11 @@ void Control::on_event(uint64_t token) {
     return;
   }
   if (token == kBootstrapToken) return;  // take_changes follows every round
+  if (const uint64_t id = arrival_of(token); id != 0) {
+    const auto arrival = arrivals_.find(id);  // may have gone earlier in this round
+    if (arrival != arrivals_.end() && hear(arrival->second)) arrivals_.erase(arrival);
+    return;
+  }
   const auto number = static_cast<uint32_t>(token);
   if (clients_[number] == nullptr) return;  // left earlier in this round
   ClientRecord& client = *clients_[number];
@@ -93,118 +110,18 @@ void Control::on_event(uint64_t token) {
   on_message(client);
 }
 
-void Control::accept_clients() {
-  while (true) {
-    Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket) {
-      if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-        log_warn("accept: {}; raise `ulimit -n`", std::strerror(errno));
-      }
-      return;
-    }
-    ucred peer{};
-    socklen_t peer_bytes = sizeof(peer);
-    if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &peer_bytes) != 0 ||
-        (peer.uid != ::geteuid() && peer.uid != 0)) {
-      refuse(socket.get(), Refusal::wrong_user,
-             fmt::format("this copykvd belongs to user {}; attach as that user, or start your own "
-                         "with another --runtime-dir",
-                         ::geteuid()));
-      continue;
-    }
-    if (free_numbers_.empty()) {
-      refuse(socket.get(), Refusal::too_many,
-             fmt::format("{} clients are attached; raise copykvd --max-clients",
-                         options_.clients_max));
-      continue;
-    }
-    auto client = std::make_unique<ClientRecord>();
-    client->number = free_numbers_.back();
-    client->pid = peer.pid;
-    client->socket = std::move(socket);
-    client->pidfd = Fd(static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0)));
-    const Outcome<void> watched = watch(client->socket.get(), socket_token(client->number));
-    if (!watched) {
-      refuse(client->socket.get(), Refusal::no_memory, watched.error);
-      continue;
-    }
-    // Without a pidfd (a foreign pid namespace) the end of the socket alone tells of its death.
-    if (client->pidfd) (void)watch(client->pidfd.get(), pidfd_token(client->number));
-    free_numbers_.pop_back();
-    clients_[client->number] = std::move(client);
-  }
-}
-
 void Control::on_message(ClientRecord& client) {
   alignas(8) std::array<std::byte, 512> message;
   const ssize_t bytes = ::recv(client.socket.get(), message.data(), message.size(), MSG_DONTWAIT);
   if (bytes < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (bytes <= 0) return leave(client, "detached");
   const auto message_bytes = static_cast<size_t>(bytes);
-  if (client.state == ClientRecord::State::accepted) {
-    std::string text;
-    const Refusal refusal = check_hello(message.data(), message_bytes, text);
-    if (refusal != Refusal::none) {
-      refuse(client.socket.get(), refusal, text);
-      return leave(client, "refused");
-    }
-    Hello hello;
-    std::memcpy(&hello, message.data(), sizeof(hello));
-    return welcome(client, hello);
-  }
   if (!check_bulk_request(message.data(), message_bytes)) {
     return leave(client, "sent a message that is none");
   }
   BulkRequest request;
   std::memcpy(&request, message.data(), sizeof(request));
   grant_bulk(client, request);
-}
-
-void Control::refuse(int socket, Refusal refusal, const std::string& text) {
-  count<uint64_t>(rank_->attaches_refused, 1);
-  log_info("attach refused: {}", text);
-  Welcome welcome{};
-  welcome.head = message_head(MessageType::welcome, sizeof(welcome));
-  welcome.fingerprint = layout_fingerprint();
-  welcome.refusal = static_cast<uint32_t>(refusal);
-  set_text(welcome.text, text);
-  (void)send_message(socket, &welcome, sizeof(welcome));  // gone already: nothing to tell
-}
-
-void Control::welcome(ClientRecord& client, const Hello& hello) {
-  SegmentGeometry geometry;
-  geometry.client_number = client.number;
-  geometry.lane_count = options_.daemon_threads;
-  geometry.queue_depth = hello.queue_depth;
-  geometry.slot_payload_bytes = hello.slot_payload_bytes;
-  geometry.bulk_bytes_max =
-      std::min(hello.bulk_bytes_max, options_.client_bulk_bytes) / kPageBytes * kPageBytes;
-  client.fence_free = has_membarrier_ && hello.has_membarrier == 1;
-  const Outcome<void> made = client.make_segment(geometry, epoch_);
-  if (!made) {
-    refuse(client.socket.get(), Refusal::no_memory, made.error);
-    return leave(client, "no memory for its segment");
-  }
-  std::vector<int> descriptors = {client.memory.get(), rank_page_fd_.get()};
-  for (auto& daemon : daemons_) descriptors.push_back(daemon->wake_fd());
-  for (auto& daemon : daemons_) descriptors.push_back(daemon->memory().fd());
-  Welcome answer{};
-  answer.head = message_head(MessageType::welcome, sizeof(answer));
-  answer.fingerprint = layout_fingerprint();
-  answer.daemon_count = options_.daemon_threads;
-  answer.segment_bytes = geometry.segment_bytes();
-  answer.rank_page_bytes = rank_page_bytes(options_.daemon_threads);
-  answer.fence_free = client.fence_free ? 1 : 0;
-  client.state = ClientRecord::State::attached;
-  count<uint64_t>(rank_->attaches, 1);
-  count<uint32_t>(rank_->clients_attached, 1);
-  for (uint32_t daemon = 0; daemon < daemons_.size(); ++daemon) {
-    send_command(*daemons_[daemon], {Command::Kind::attach, client.lane(daemon)});
-  }
-  log_debug("client {} (pid {}) attached", client.number, client.pid);
-  if (!send_message(client.socket.get(), &answer, sizeof(answer), descriptors)) {
-    leave(client, "hung up during attach");
-  }
 }
 
 /// The queue is far longer than what arrives while a daemon takes one turn.
@@ -220,7 +137,13 @@ void Control::grant_bulk(ClientRecord& client, const BulkRequest& request) {
   const uint64_t before = client.bulk_bytes_granted;
   BulkGrant grant{};
   grant.head = message_head(MessageType::bulk_grant, sizeof(grant));
-  set_text(grant.text, client.grow_bulk(request.bytes));
+  std::string error;
+  // Beyond its own limit it is told that one.
+  if (request.bytes > before && request.bytes <= client.geometry.bulk_bytes_max) {
+    error = clients_memory_error(request.bytes - before);
+  }
+  set_text(grant.text, error.empty() ? client.grow_bulk(request.bytes) : error);
+  clients_bytes_ += client.bulk_bytes_granted - before;
   grant.bytes = client.bulk_bytes_granted;
   count<uint64_t>(rank_->bulk_bytes_granted, client.bulk_bytes_granted - before);
   (void)send_message(client.socket.get(), &grant, sizeof(grant));
@@ -230,7 +153,6 @@ void Control::leave(ClientRecord& client, const char* why) {
   log_debug("client {} (pid {}) {}", client.number, client.pid, why);
   client.socket.reset();  // also leaves the epoll set
   client.pidfd.reset();
-  if (client.state == ClientRecord::State::accepted) return remove(client.number);
   client.state = ClientRecord::State::leaving;
   ++leaving_count_;
   count<uint64_t>(rank_->clients_gone, 1);
@@ -260,6 +182,7 @@ void Control::push_leaving() {
 }
 
 void Control::remove(uint32_t number) {
+  clients_bytes_ -= clients_[number]->bytes();
   clients_[number].reset();
   freed_numbers_.push_back(number);
 }

@@ -8,14 +8,20 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "base/fd.hpp"
+#include "base/log_limit.hpp"
+#include "daemon/attach_rate.hpp"
 #include "daemon/bootstrap/bootstrap.hpp"
 #include "daemon/client_table.hpp"
 #include "daemon/daemon_thread.hpp"
+#include "daemon/data_ports.hpp"
 #include "daemon/job_card.hpp"
 #include "daemon/options.hpp"
 #include "shm/rank_page.hpp"
@@ -32,7 +38,18 @@ class Control {
   void run();
 
  private:
-  explicit Control(const DaemonOptions& options) : options_(options) {}
+  /// A connection that is no client: costs at most two descriptors and has no number.
+  struct Arrival {
+    Fd socket{};
+    Fd pidfd{};
+    int pid = 0;
+    uint64_t due_ns = 0;     ///< when it is refused, if it has not become a client
+    bool too_often = false;  ///< refused in any case, but only then: it shall not try again at once
+  };
+
+  explicit Control(const DaemonOptions& options)
+      : options_(options),
+        attach_rate_(std::max(options.clients_max, kAttachesAtOnceMin), options.attach_rate) {}
 
   // control_setup.cpp
   [[nodiscard]] Outcome<void> take_rank();
@@ -54,14 +71,24 @@ class Control {
   void take_changes();
   void tell_peer(const JobCard& card);
 
+  // control_attach.cpp
+  void accept_clients();
+  void arrive(Arrival arrival);
+  void keep_waiting(Arrival arrival, uint64_t id);
+  [[nodiscard]] bool hear(Arrival& arrival);
+  void refuse_the_due();
+  void refuse_waiting(const Arrival& arrival);
+  void refuse(int socket, Refusal refusal, const std::string& text);
+  [[nodiscard]] Refusal welcome(Arrival& arrival, const Hello& hello, std::string& text);
+  void send_welcome(ClientRecord& client, std::span<const Fd> wakes);
+  [[nodiscard]] std::string clients_memory_error(uint64_t bytes) const;
+
   // control.cpp
   void on_event(uint64_t token);
-  void accept_clients();
+  void look_at_data_ports();
   void on_message(ClientRecord& client);
-  void welcome(ClientRecord& client, const Hello& hello);
   static void send_command(DaemonThread& daemon, const Command& command);
   void grant_bulk(ClientRecord& client, const BulkRequest& request);
-  void refuse(int socket, Refusal refusal, const std::string& text);
   void leave(ClientRecord& client, const char* why);
   void remove(uint32_t number);
   void push_leaving();
@@ -70,7 +97,13 @@ class Control {
   [[nodiscard]] int tick_ms(bool grew) const;
   void warn_once_of_full_memory();
 
+  /// A process may attach so often before --attach-rate counts.
+  static constexpr uint32_t kAttachesAtOnceMin = 1024;
+
   const DaemonOptions options_;
+  const SystemClock clock_{};
+  LogLimit log_limit_{clock_};
+  AttachRate attach_rate_;
   std::string fabric_address_;  ///< --address, else the way to the rendezvous
   std::string job_dir_;
   std::string socket_path_;
@@ -90,9 +123,14 @@ class Control {
   /// Free, but events of their last owners may still stand in this round: not given out before the
   /// next one.
   std::vector<uint32_t> freed_numbers_;
+  std::map<uint64_t, Arrival> arrivals_;  ///< by id: the oldest first
+  uint64_t last_arrival_ = 0;
+  uint64_t clients_bytes_ = 0;  ///< of all segments, with the bulk memory granted
   uint32_t leaving_count_ = 0;
   bool said_memory_full_ = false;
   // Of a job of many ranks.
+  DataPorts data_ports_{};
+  bool strangers_call_ = false;
   TransportChoice transport_{};
   std::unique_ptr<Bootstrap> bootstrap_;
   std::vector<JobCard> job_;                            ///< by rank

@@ -103,6 +103,7 @@ Outcome<void> Control::make_daemons() {
   Outcome<DaemonPlaces> placed = place_daemons(options_.pin, options_.daemon_threads);
   if (!placed) return Failure{placed.error};
   log_info("{}", placed->note);
+  data_ports_.leave_out();
   for (uint32_t daemon = 0; daemon < options_.daemon_threads; ++daemon) {
     DaemonThreadOptions with;
     with.engine.daemon = daemon;
@@ -122,6 +123,7 @@ Outcome<void> Control::make_daemons() {
     log_info("daemon {}: {}", daemon, (*made)->memory().page_note());
     daemons_.push_back(std::move(*made));
   }
+  data_ports_.find();
   return {};
 }
 
@@ -130,6 +132,8 @@ Outcome<void> Control::watch(int fd, uint64_t token) {
   event.events = EPOLLIN | EPOLLRDHUP;
   event.data.u64 = token;
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0) return {};
+  // An arrival that becomes a client.
+  if (errno == EEXIST && ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0) return {};
   return Failure{
       fmt::format("epoll_ctl: {}; raise fs.epoll.max_user_watches", std::strerror(errno))};
 }

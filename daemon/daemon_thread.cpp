@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 #include <cerrno>
@@ -22,6 +23,13 @@ constexpr long kSleepWithPeersMs = 25;
 // Beside a fabric that cannot wake a sleeper: about 1 % of a core.
 constexpr long kNapNs = 500'000;
 constexpr uint32_t kDrainTurnsMax = 1U << 24;
+// Those left over end the next sleep at once.
+constexpr int kClientWakesPerSleep = 64;
+
+Failure no_descriptor(const char* what) {
+  return Failure{fmt::format("{}: {}; raise the limit of open files (`ulimit -n`)", what,
+                             std::strerror(errno))};
+}
 
 }  // namespace
 
@@ -33,10 +41,9 @@ Outcome<std::unique_ptr<DaemonThread>> DaemonThread::create(const DaemonThreadOp
   if (!memory) return Failure{memory.error};
   daemon->memory_ = std::move(*memory);
   daemon->wake_fd_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!daemon->wake_fd_) {
-    return Failure{fmt::format("eventfd: {}; raise the limit of open files (`ulimit -n`)",
-                               std::strerror(errno))};
-  }
+  if (!daemon->wake_fd_) return no_descriptor("eventfd");
+  daemon->client_wakes_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
+  if (!daemon->client_wakes_) return no_descriptor("epoll");
   daemon->store_ = std::make_unique<Store>(*daemon->memory_, options.store);
   if (options.remote) {
     auto fabric = make_fabric(options.remote->transport, options.remote->fabric);
@@ -71,6 +78,16 @@ void DaemonThread::stop() {
 void DaemonThread::wake() const noexcept {
   const uint64_t one = 1;
   (void)!::write(wake_fd_.get(), &one, sizeof(one));
+}
+
+Outcome<Fd> DaemonThread::make_client_wake() const {
+  Fd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake) return no_descriptor("eventfd");
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  if (::epoll_ctl(client_wakes_.get(), EPOLL_CTL_ADD, wake.get(), &event) == 0) return wake;
+  return Failure{
+      fmt::format("epoll_ctl: {}; raise fs.epoll.max_user_watches", std::strerror(errno))};
 }
 
 void DaemonThread::run() noexcept {
@@ -115,22 +132,28 @@ void DaemonThread::sleep() noexcept {
 
 /// Until a client, a peer or the control thread wants something.
 void DaemonThread::wait_for_wake() noexcept {
-  pollfd waiting[2] = {{wake_fd_.get(), POLLIN, 0}, {-1, POLLIN, 0}};
+  pollfd waiting[3] = {
+      {wake_fd_.get(), POLLIN, 0}, {client_wakes_.get(), POLLIN, 0}, {-1, POLLIN, 0}};
   timespec limit{0, kSleepMs * long{kNanosPerMilli}};
   if (network_ != nullptr) {
     network_->poll_next_turn();
     limit.tv_nsec = kSleepWithPeersMs * long{kNanosPerMilli};
     copyrpc::Fabric& fabric = network_->node().fabric();
-    waiting[1].fd = fabric.wait_fd();
-    if (waiting[1].fd < 0) {
+    waiting[2].fd = fabric.wait_fd();
+    if (waiting[2].fd < 0) {
       limit.tv_nsec = kNapNs;
     } else if (!fabric.arm()) {
       return;
     }
   }
-  if (::ppoll(waiting, 2, &limit, nullptr) > 0 && (waiting[0].revents & POLLIN) != 0) {
+  if (::ppoll(waiting, 3, &limit, nullptr) <= 0) return;
+  if ((waiting[0].revents & POLLIN) != 0) {
     uint64_t wakes;
     (void)!::read(wake_fd_.get(), &wakes, sizeof(wakes));
+  }
+  if ((waiting[1].revents & POLLIN) != 0) {
+    epoll_event events[kClientWakesPerSleep];
+    (void)::epoll_wait(client_wakes_.get(), events, kClientWakesPerSleep, 0);
   }
 }
 

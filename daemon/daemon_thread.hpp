@@ -51,6 +51,10 @@ class DaemonThread {
   /// Ends a sleep.
   void wake() const noexcept;
   [[nodiscard]] bool sleeping() const noexcept { return peek(block_.sleeping) != 0; }
+  /// An eventfd for one client, which ends a sleep by writing to it. Of each client its own: who
+  /// shares one could read away the wakes of others, or make their writes wait. Nobody here keeps
+  /// it: it leaves the set when the last process has closed it.
+  [[nodiscard]] Outcome<Fd> make_client_wake() const;
 
   /// nullptr: the rank is alone. Only before start, but for the commands.
   [[nodiscard]] RpcNetwork* network() noexcept { return network_.get(); }
@@ -72,7 +76,8 @@ class DaemonThread {
   std::unique_ptr<Store> store_;
   std::unique_ptr<RpcNetwork> network_;
   std::unique_ptr<Engine> engine_;
-  Fd wake_fd_;
+  Fd wake_fd_;         ///< of this process
+  Fd client_wakes_;    ///< epoll set, edge-triggered: what clients write is never read
   uint32_t stop_ = 0;  ///< published by stop()
   std::thread thread_;
 };

@@ -12,6 +12,7 @@
 
 #include "base/launcher.hpp"
 #include "base/units.hpp"
+#include "daemon/data_ports.hpp"
 #include "daemon/job_card.hpp"
 #include "shm/segment.hpp"
 
@@ -20,7 +21,8 @@ namespace {
 
 /// Descriptors that a client costs: its socket, its process, its segment.
 constexpr uint64_t kDescriptorsPerClient = 3;
-constexpr uint64_t kDescriptorsOwn = 64 + 4 * kDaemonsMax;
+/// Its own, those of an attach on its way, and those of connections that say nothing.
+constexpr uint64_t kDescriptorsOwn = 64 + 6 * kDaemonsMax + 2 * kSilentConnectionsMax;
 
 [[nodiscard]] uint64_t first_number_of(const char* path, const char* after = "") {
   std::ifstream file(path);
@@ -48,9 +50,12 @@ constexpr uint64_t kDescriptorsOwn = 64 + 4 * kDaemonsMax;
 }
 
 [[nodiscard]] Outcome<void> check_open_files(const DaemonOptions& options) {
-  // Of a job: connections of every daemon to every rank, and at rank 0 those of the rendezvous.
-  const uint64_t of_job =
-      options.ranks > 1 ? uint64_t{options.ranks} * (4 * options.daemon_threads + 1) + 272 : 0;
+  // Of a job: connections of every daemon to every rank, those of strangers, and at rank 0 those of
+  // the rendezvous.
+  const uint64_t of_job = options.ranks > 1
+                              ? uint64_t{options.ranks} * (4 * options.daemon_threads + 1) + 272 +
+                                    2 * kStrangersAtPortsMax
+                              : 0;
   const uint64_t needed = kDescriptorsOwn + of_job + kDescriptorsPerClient * options.clients_max;
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed) return {};
@@ -89,6 +94,10 @@ void add_settings(Settings& settings, DaemonOptions& options) {
   settings.add("max-clients", options.clients_max, "attached clients at one time", {1, 1U << 16});
   settings.add_bytes("client-bulk", options.client_bulk_bytes,
                      "most bulk memory (values beyond 4 KiB on their way) for one client");
+  settings.add_bytes("clients-memory", options.clients_memory_bytes,
+                     "most memory for the segments of all clients, bulk memory included");
+  settings.add("attach-rate", options.attach_rate,
+               "attaches per second of one process that goes on for long", {1, 1'000'000});
   settings.add("transport", options.transport,
                "how ranks talk: auto, ofi-tcp, ofi-shm, ofi:<provider>");
   settings.add("rendezvous", options.rendezvous,

@@ -15,6 +15,9 @@
 
 namespace copykv {
 
+/// Connections that have not said hello yet.
+inline constexpr uint32_t kSilentConnectionsMax = 256;
+
 struct DaemonOptions {
   std::string runtime_dir{};
   std::string job{};
@@ -25,6 +28,8 @@ struct DaemonOptions {
   uint64_t value_bytes_max = kValueBytesMaxDefault;
   uint32_t clients_max = 4096;
   uint64_t client_bulk_bytes = uint64_t{64} << 20;
+  uint64_t clients_memory_bytes = uint64_t{4} << 30;
+  uint32_t attach_rate = 1000;  ///< of one process, per second
   std::string transport = "auto";
   std::string rendezvous{};
   std::string address{};  ///< that other ranks reach this one by; empty: the transport's choice

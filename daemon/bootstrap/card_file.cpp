@@ -128,8 +128,13 @@ Outcome<void> CardDir::write(const CardFile& file) {
   (void)::unlinkat(dir_.get(), draft.c_str(), 0);
   Fd to(::openat(dir_.get(), draft.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   struct stat made {};
-  if (to && write_all(to.get(), encode_card_file(file)) && ::fstat(to.get(), &made) == 0 &&
-      ::renameat(dir_.get(), draft.c_str(), dir_.get(), name.c_str()) == 0) {
+  const bool written =
+      to && write_all(to.get(), encode_card_file(file)) && ::fstat(to.get(), &made) == 0;
+  if (auto safe = written ? check_owner(made.st_uid) : Outcome<void>(); !safe) {
+    (void)::unlinkat(dir_.get(), draft.c_str(), 0);
+    return safe;
+  }
+  if (written && ::renameat(dir_.get(), draft.c_str(), dir_.get(), name.c_str()) == 0) {
     owner_ = made.st_uid;
     has_written_ = true;
     return {};
@@ -140,6 +145,20 @@ Outcome<void> CardDir::write(const CardFile& file) {
       fmt::format("cannot write {}/{}: {}; give this user a directory to write to, with "
                   "free space",
                   path_, name, std::strerror(why))};
+}
+
+/// Whoever may rename in the directory could put cards of his own in the place of ours. `self`:
+/// this user, as the file system sees us.
+Outcome<void> CardDir::check_owner(uint32_t self) const {
+  struct stat entry {};
+  if (::fstat(dir_.get(), &entry) != 0) return Failure{std::strerror(errno)};
+  const bool trusted_owner = entry.st_uid == self || entry.st_uid == 0;
+  const bool others_write = (entry.st_mode & 0022) != 0 && (entry.st_mode & S_ISVTX) == 0;
+  if (trusted_owner && !others_write) return {};
+  return Failure{
+      fmt::format("{} (user {}, mode {:04o}) can be changed by other users, and whoever changes it "
+                  "can be a rank; use a directory of your own, and run: chmod 700 {}",
+                  path_, entry.st_uid, entry.st_mode & 07777, path_)};
 }
 
 CardHead CardDir::peek(uint32_t rank) const {

@@ -12,8 +12,9 @@
 //       heard: count, then incarnations       4 + 8 each
 //       XXH3 of all before                    8
 //
-// TRUST   Whoever may write into the directory may be a rank. Files of another user than our own
-//   are refused; damaged ones are as if they were not there.
+// TRUST   Whoever may write into the directory may be a rank: one that other users own, or may
+//   change, is refused. So are files of another user than our own; damaged ones are as if they were
+//   not there.
 #pragma once
 
 #include <cstdint>
@@ -73,6 +74,7 @@ class CardDir {
  private:
   CardDir(std::string path, std::string job) : path_(std::move(path)), job_(std::move(job)) {}
   [[nodiscard]] std::string name_of(uint32_t rank) const;
+  [[nodiscard]] Outcome<void> check_owner(uint32_t self) const;
 
   std::string path_;
   std::string job_;

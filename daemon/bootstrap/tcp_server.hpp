@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/log_limit.hpp"
 #include "daemon/bootstrap/bootstrap.hpp"
-#include "daemon/bootstrap/log_limit.hpp"
 #include "daemon/bootstrap/tcp_link.hpp"
 
 namespace copykv::bootstrap {

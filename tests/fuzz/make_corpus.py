@@ -120,6 +120,26 @@ def bootstrap():
     yield b"\x03" + everybody + guest(3, 2) + by_hand(3, 5, b"x") + words(1, 3) + words(2, 3)
 
 
+def cards():
+    def address(raw, kind=b"c"):
+        return b"\x01" + kind + bytes(range(16)) + bytes([len(raw)]) + raw
+
+    def node(number, where):
+        mailbox = (4096, 8, 4096)
+        return struct.pack("<IHHIIQ3Q", 0x64637263, 1, len(where), number, 0, 7, *mailbox) + where
+
+    def job(rank, daemons, transport=b"ofi-tcp"):
+        packed = [node(16 * rank + daemon, address(b"raw")) for daemon in range(daemons)]
+        return (struct.pack("<IHHIIQQ", 0x6A637663, 1, daemons, rank, len(transport), 9, 1 << 24) +
+                transport + b"".join(words(len(card)) + card for card in packed))
+    for rank, daemons in ((0, 1), (1, 2), (1023, 16)):
+        yield b"\x00" + job(rank, daemons)
+    yield b"\x00" + job(2, 1)[:60]
+    yield b"\x01" + node(16, address(b"0123456789abcdef"))
+    yield b"\x02" + address(b"0123456789abcdef")
+    yield b"\x02" + address(b"", b"u")
+
+
 def copyrpc():
     """Actions as the target numbers them; the upper four bits say how many turns follow."""
     def act(number, turns=6):
@@ -190,7 +210,8 @@ def remote_request():
 
 
 def main():
-    for target in (copyrpc, remote_request, bootstrap, handshake, config, store_ops, request_line):
+    for target in (cards, copyrpc, remote_request, bootstrap, handshake, config, store_ops,
+                   request_line):
         where = CORPUS / target.__name__
         where.mkdir(parents=True, exist_ok=True)
         for number, data in enumerate(target()):

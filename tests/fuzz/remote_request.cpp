@@ -107,7 +107,12 @@ class World {
   std::vector<std::byte> bulk_;
   copyrpc::Memory bulk_memory_{};
   std::vector<Heard> heard_;
-  std::vector<RemoteMemory> named_;  ///< client memory, of whatever call
+  /// Client memory, of whatever call, and where it stands.
+  struct Named {
+    RemoteMemory memory;
+    const char* there;
+  };
+  std::vector<Named> named_;
   std::array<std::string, kHonestKeys> values_{};
   uint32_t writes_ = 0;
   uint64_t requests_ = 0;
@@ -276,10 +281,9 @@ void World::ask_hostile(Input& input) {
 /// change there any more.
 void World::write_into_client(Input& input) {
   if (named_.empty()) return;
-  const RemoteMemory& memory = named_[input.take<uint8_t>() % named_.size()];
+  const auto& [memory, there] = named_[input.take<uint8_t>() % named_.size()];
   if (memory.bytes < 64) return;
   const bool ended = target_.client().in_flight() == 0;
-  const auto* there = reinterpret_cast<const char*>(memory.address);  // sim: in this process
   const std::string before(there, 64);
   const copyrpc::LocalPart from{&bulk_memory_, 0, 64};
   std::memset(bulk_.data(), 0xEE - static_cast<int>(before[0] == '\xEE'), 64);
@@ -301,7 +305,10 @@ void World::note_calls() {
       if ((heard.head.mode & kModeDescriptor) != 0) {
         require(payload.size() >= sizeof(heard.head) + sizeof(RemoteMemory), "with its memory");
         std::memcpy(&heard.memory, payload.data() + sizeof(heard.head), sizeof(RemoteMemory));
-        named_.push_back(heard.memory);
+        const std::byte* there = network_.memory_at(heard.memory);
+        // Of a call that has ended by now nobody knows where its memory was.
+        if (there != nullptr)
+          named_.push_back({heard.memory, reinterpret_cast<const char*>(there)});
       }
       heard_.push_back(heard);
     }

@@ -2,7 +2,7 @@
 // Hostile clients write garbage into every byte of their own segments while honest ones verify what
 // they read: the daemon lives, counts bad requests, and gives nobody a wrong value.
 //
-//   COPYKV_STORM_GARBAGE_WORDS   words written in all (default 10,000,000)
+//   COPYKV_STORM_GARBAGE_WORDS   words written in all (default 100,000,000)
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/falloc.h>
@@ -153,7 +153,7 @@ void attack(const DaemonProcess& daemon, uint64_t words_wanted, uint64_t seed) {
 }  // namespace
 
 TEST_CASE("garbage in a client's own segment harms nobody else") {
-  const uint64_t words = setting("COPYKV_STORM_GARBAGE_WORDS", 10'000'000);
+  const uint64_t words = setting("COPYKV_STORM_GARBAGE_WORDS", 100'000'000);
   DaemonProcess daemon({"--memory", "256MiB"});
   daemon.start();
   const RawClient observer(daemon.socket_path());

@@ -79,6 +79,7 @@ RawClient::RawClient(const std::string& path, const Hello& hello) : socket_(path
   rank_ = std::move(*rank);
   const std::string error = check_segment(base(), welcome.segment_bytes, geometry_);
   if (!error.empty()) throw std::runtime_error(error);
+  (void)grow_bulk(0);  // answered: the daemon is through with the attach and holds what it keeps
 }
 
 std::span<uint64_t> RawClient::words() const {

@@ -2,17 +2,21 @@
 // SIGSTOP: a stopped client is alive and keeps everything; a stopped daemon is slow and nothing is
 // lost.
 //
-//   COPYKV_STORM_STOP_SECONDS   how long they stand still (default 3)
+//   COPYKV_STORM_STOP_SECONDS   how long one stands still (default 3)
+//   COPYKV_STORM_STOPS          short stops of clients and of the daemon, at any moment (default
+//                               1,000 altogether)
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <thread>
 
 #include <catch2/catch.hpp>
 
 #include "base/clock.hpp"
+#include "base/random.hpp"
 #include "tests/storm/daemon_process.hpp"
 #include "tests/storm/raw_client.hpp"
 #include "tests/storm/record.hpp"
@@ -47,6 +51,21 @@ int end(pid_t pid) {
   int status = -1;
   (void)::waitpid(pid, &status, 0);
   return status;
+}
+
+struct Stops {
+  uint64_t of_clients = 0;
+  uint64_t of_the_daemon = 0;
+  uint64_t told = 0;  ///< of them, the kernel said that every thread stood still
+};
+
+/// One stop of up to two milliseconds, now and then of 60: longer than all of adaptive waiting.
+void stop_for_a_moment(pid_t pid, Random& random, Stops& stops) {
+  int status = 0;
+  ::kill(pid, SIGSTOP);
+  stops.told += ::waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status) ? 1 : 0;
+  ::usleep(static_cast<useconds_t>(random.below(32) == 0 ? 60'000 : 100 + random.below(2'000)));
+  ::kill(pid, SIGCONT);
 }
 
 }  // namespace
@@ -97,6 +116,39 @@ TEST_CASE("a daemon that is stopped loses nothing") {
   CHECK(done[0].result.ok());
   CHECK(client.get("key").value == "value");
   CHECK(end(synchronous) == 0);
+}
+
+TEST_CASE("many short stops at any moment lose nothing and free nothing") {
+  constexpr uint32_t kClients = 4;
+  const uint64_t stops_wanted = setting("COPYKV_STORM_STOPS", 1'000);
+  DaemonProcess daemon;
+  daemon.start();
+  const RawClient observer(daemon.socket_path());
+  std::array<pid_t, kClients> clients;
+  for (uint32_t client = 0; client < kClients; ++client) {
+    clients[client] = start_working(daemon, 1 + client);
+  }
+  ::usleep(100'000);
+  const Resources before = daemon.resources();
+  const uint64_t requests_before = peek(daemon_block(observer.rank(), 0).requests);
+  Random random(1);
+  Stops stops;
+  for (uint64_t stop = 0; stop < stops_wanted; ++stop) {
+    const uint64_t victim = random.below(kClients + 1);
+    ++(victim == kClients ? stops.of_the_daemon : stops.of_clients);
+    stop_for_a_moment(victim == kClients ? daemon.pid() : clients[victim], random, stops);
+    ::usleep(static_cast<useconds_t>(random.below(1'000)));
+  }
+  CHECK(stops.told == stops_wanted);
+  CHECK(peek(observer.rank().clients_attached) == kClients + 1);
+  CHECK(peek(observer.rank().clients_gone) == 0);
+  CHECK(daemon.resources() == before);
+  for (const pid_t client : clients) CHECK(end(client) == 0);
+  const uint64_t requests = peek(daemon_block(observer.rank(), 0).requests) - requests_before;
+  CHECK(requests > stops_wanted);
+  fmt::print("{} stops of clients and {} of the daemon, {} operations meanwhile, each checked\n",
+             stops.of_clients, stops.of_the_daemon, requests);
+  CHECK(daemon.stop() == 0);
 }
 
 }  // namespace copykv::storm

@@ -14,7 +14,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TAIL_LINES = 30
 SANITIZER_TIMEOUT_FACTOR = 4
-FUZZ_SECONDS_PER_TARGET = 20
+FUZZ_SECONDS_PER_TARGET = 60  # as many targets at a time as there are processors
 # Beyond this the kernel may put a mapping where ThreadSanitizer of clang 14 keeps its shadow.
 TSAN_RANDOM_BITS_MAX = 28
 

@@ -79,6 +79,13 @@ void SimNetwork::release_posts(uint32_t endpoint, uint64_t at_ns) {
   port.held.clear();
 }
 
+const std::byte* SimNetwork::memory_at(const RemoteMemory& remote) const noexcept {
+  const auto found = regions_.find(remote.key);
+  if (found == regions_.end()) return nullptr;
+  const uint64_t offset = remote.address - found->second.address;
+  return offset < found->second.bytes ? found->second.base + offset : nullptr;
+}
+
 uint64_t SimNetwork::nic_busy_ns(uint32_t endpoint) const {
   uint64_t busy_ns = 0;
   for (const SendQueue& queue : ports_[endpoint].queues) {

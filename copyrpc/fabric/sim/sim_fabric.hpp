@@ -109,6 +109,8 @@ class SimNetwork {
     uint64_t late_landings;  ///< of connections that had ended
   };
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
+  /// Where a remote address stands in this process; nullptr: nothing is registered there.
+  [[nodiscard]] const std::byte* memory_at(const RemoteMemory& remote) const noexcept;
   /// Posts that have not ended.
   [[nodiscard]] size_t posts_in_flight() const noexcept { return posts_.size(); }
   /// Of the send queue that was busy for longest, since the start.

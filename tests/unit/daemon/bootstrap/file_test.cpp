@@ -198,6 +198,32 @@ TEST_CASE("file: a card of another user is refused") {
   CHECK_THAT(zero.error, Contains("belongs to user 12345, our files there to user 0"));
 }
 
+TEST_CASE("file: a directory that others may change is refused, and nothing is left in it") {
+  const TemporaryDir dir;
+  const auto refusal = [&] {
+    Rank zero{job_at(url_of(dir), 1)[0]};
+    zero.join("card");
+    return zero.error;
+  };
+  for (const mode_t mode : {0720U, 0702U, 0777U}) {
+    REQUIRE(::chmod(dir.path().c_str(), mode) == 0);
+    CHECK_THAT(refusal(),
+               Contains("can be changed by other users") && Contains("chmod 700 " + dir.path()));
+    CHECK(std::filesystem::is_empty(dir.path()));
+  }
+  // As in /tmp: others may add files, but not touch ours.
+  REQUIRE(::chmod(dir.path().c_str(), 01777) == 0);
+  CHECK(refusal().empty());
+  REQUIRE(::chmod(dir.path().c_str(), 0755) == 0);
+  CHECK(refusal().empty());
+  struct stat card {};
+  REQUIRE(::stat(file_of(dir, 0).c_str(), &card) == 0);
+  CHECK((card.st_mode & 07777) == 0600);
+  if (::geteuid() != 0) return;  // cannot give it away
+  REQUIRE(::chown(dir.path().c_str(), 12345, 12345) == 0);
+  CHECK_THAT(refusal(), Contains("(user 12345, mode 0755)"));
+}
+
 TEST_CASE("file: two ranks with one number do not both get through at the start") {
   const TemporaryDir dir;
   auto all = job_at(url_of(dir), 2, 1'000);

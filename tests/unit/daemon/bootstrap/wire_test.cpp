@@ -160,6 +160,35 @@ TEST_CASE("wire: a changed, repeated or lost message ends the connection") {
   }
 }
 
+TEST_CASE("wire: a secret that is right but for its end, or a byte of it, proves nothing") {
+  const StderrCapture log;
+  Rendezvous table;
+  const std::string secret = table.all[1].secret;
+  std::vector<std::string> wrong;
+  for (size_t bytes = 0; bytes < secret.size(); ++bytes) {
+    wrong.push_back(secret.substr(0, bytes));
+    wrong.push_back(secret);
+    wrong.back()[bytes] = static_cast<char>(wrong.back()[bytes] ^ 1);
+  }
+  wrong.push_back(secret + "x");
+  // A shorter key is filled up with zeroes by HMAC itself: a secret of text has none.
+  for (const std::string& other : wrong) {
+    BootstrapOptions options = table.all[1];
+    options.secret = other;
+    TcpClient guesses(options, "here");
+    guesses.publish("card");
+    guesses.begin();
+    const auto end = table.talk(table.open(), guesses);
+    REQUIRE(end);
+    CHECK_THAT(end->line, Contains("has another job secret"));
+    CHECK_FALSE(guesses.is_welcome());
+  }
+  CHECK(table.server.missing() == std::vector<uint32_t>{1, 2});
+  auto one = table.client(1);
+  CHECK_FALSE(table.talk(table.open(), one));
+  CHECK(one.is_welcome());
+}
+
 TEST_CASE("wire: who only repeats what a rank has said proves nothing") {
   const StderrCapture log;
   Rendezvous table;
