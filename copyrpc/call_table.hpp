@@ -21,7 +21,8 @@ struct CallTag {
 
 inline constexpr uint32_t kNoCall = ~uint32_t{0};
 
-struct CallRecord {
+/// One cache line.
+struct alignas(64) CallRecord {
   CallTag tag{};
   uint64_t started_ns = 0;  ///< exact when `timed`, else of the last tick
   PeerId peer = kNoPeer;
@@ -29,8 +30,7 @@ struct CallRecord {
   uint32_t batch = 0;  ///< that it was staged in
   uint32_t newer = kNoCall;
   uint32_t older = kNoCall;  ///< free records: the next free one
-  uint32_t answer_cost = 0;  ///< ring bytes reserved for the answer
-  uint32_t answer_bytes_max = 0;
+  uint32_t answer_cost = 0;  ///< ring bytes reserved for the answer: message_cost of its largest
   bool timed = false;
   bool abandoned = false;  ///< its end was told; only its answer's room is still waited for
 };
@@ -43,7 +43,7 @@ struct CallList {
 
 class CallTable {
  public:
-  explicit CallTable(uint32_t calls_max) : records_(calls_max) {
+  explicit CallTable(uint32_t calls_max) : count_(calls_max), records_(calls_max) {
     for (uint32_t index = calls_max; index > 0; --index) {
       records_[index - 1].older = free_;
       free_ = index - 1;
@@ -67,12 +67,12 @@ class CallTable {
     id = id_of(index);
     return record;
   }
-  /// The record of an id that came from outside; nullptr: none, or of an earlier call.
-  [[nodiscard]] CallRecord* find(uint64_t id) noexcept {
+  /// The record of an id that came from `peer`; nullptr: no call to it, or an earlier one.
+  [[nodiscard]] CallRecord* find(uint64_t id, PeerId peer) noexcept {
     const auto index = static_cast<uint32_t>(id);
-    if (index >= records_.size()) return nullptr;
+    if (index >= count_) return nullptr;
     CallRecord& record = records_[index];
-    return record.peer != kNoPeer && record.generation == id >> 32 ? &record : nullptr;
+    return record.peer == peer && record.generation == id >> 32 ? &record : nullptr;
   }
   [[nodiscard]] CallRecord& at(uint32_t index) noexcept { return records_[index]; }
   [[nodiscard]] uint64_t id_of(uint32_t index) const noexcept {
@@ -91,6 +91,7 @@ class CallTable {
   }
 
  private:
+  const uint32_t count_;
   std::vector<CallRecord> records_;
   uint32_t free_ = kNoCall;
   uint32_t in_use_ = 0;

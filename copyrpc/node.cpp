@@ -113,6 +113,7 @@ Outcome<void> Node::take_mailbox() {
   serving_.size_for(options_.nodes);
   transfers_.size_for(options_.transfers_max);
   timed_out_.size_for(kTimedOutMax);
+  stage_scratch_.resize(round_up_16(options_.message_bytes_max));
   answer_scratch_.resize(round_up_16(options_.message_bytes_max));
   call_scratch_.resize(round_up_16(options_.message_bytes_max));
   now_ns_ = clock_.now_ns();

@@ -89,6 +89,8 @@ struct Peer {
   RingView ring{};
   RingView mirror{};
   uint32_t share = 0;              ///< of the ring: half for calls, half for answers
+  uint32_t call_bytes_max = 0;     ///< payload that both sides take
+  uint32_t answer_bytes_max = 0;   ///< payload that fits our share
   uint64_t mirror_offset = 0;      ///< in the node's mirror memory
   uint32_t posts_outstanding = 0;  ///< signalled posts not ended
   uint64_t heard_ns = 0;

@@ -161,6 +161,8 @@ void Node::accept_grant(Peer& peer, const Hello& hello) noexcept {
   peer.seen_session = hello.session;
   peer.mirror.bytes = peer.ring.bytes = std::min(hello.ring_bytes, ring_bytes_);
   peer.share = peer.ring.bytes / 2;
+  peer.answer_bytes_max = std::min(options_.message_bytes_max, peer.share - message_cost(0));
+  peer.call_bytes_max = std::min(peer.answer_bytes_max, hello.message_bytes_max);
 }
 
 void Node::come_up(Peer& peer) noexcept {

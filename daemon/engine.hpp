@@ -60,7 +60,7 @@ struct Command {
 };
 using CommandQueue = SpscQueue<Command, 256>;
 
-class Engine final : private AnswerSink {
+class Engine final {
  public:
   /// `rank` holds the routing table; `block` takes the counters; `network` is nullptr when the rank
   /// is alone. All must outlive the engine.
@@ -84,13 +84,21 @@ class Engine final : private AnswerSink {
   [[nodiscard]] bool is_valid() const;
 
  private:
+  /// What became of one request.
+  enum class Progress : uint8_t {
+    answered,  ///< or on its way to another rank: the lane goes on
+    busy,      ///< a large value is moving: the lane stops behind this request
+    again,     ///< nothing was done: the same request in a later turn
+  };
+
   // engine.cpp
   uint32_t timed_turn() noexcept;
   uint32_t take_commands() noexcept;
   void attach(const LaneSetup& setup) noexcept;
   void close(uint32_t lane) noexcept;
   void free_closing_lanes() noexcept;
-  void on_answer(const Ticket& ticket, const RemoteAnswer& answer) noexcept override;
+  uint32_t take_answers() noexcept;
+  void take_answer(Lane& lane, const RemoteAnswer& answer) noexcept;
 
   // intake.cpp
   uint32_t scan_ground_queue() noexcept;
@@ -98,6 +106,8 @@ class Engine final : private AnswerSink {
   void look_at_parked_lane() noexcept;
   uint32_t run_group() noexcept;
   Pending* run_one(Pending* pending, const Pending* end, uint32_t& done) noexcept;
+  Pending* go_on(Pending* pending, const Pending* end, Progress progress, uint32_t& done) noexcept;
+  Pending* send_run(Pending* first, const Pending* end, uint32_t& done) noexcept;
   void refuse_sequence(Lane& lane, uint32_t seq) noexcept;
   void to_ground(Lane& lane) noexcept;
   void wake_clients(std::span<const Pending> group) noexcept;
@@ -107,23 +117,14 @@ class Engine final : private AnswerSink {
     return peek(rank_.partition_owner[partition_of(hash)]);
   }
 
-  /// A plain request of a key that belongs elsewhere takes the general path.
-  void note_owner(Pending& pending) const noexcept {
-    if (!alone_ && owner_of(pending.key.hash) != options_.daemon) [[unlikely]]
-      pending.widen();
-  }
+  void locate(Pending& pending) noexcept;
 
   // execute.cpp
-  enum class Progress : uint8_t {
-    answered,  ///< or on its way to another rank: the lane goes on
-    busy,      ///< a large value is moving: the lane stops behind this request
-    again,     ///< nothing was done: the same request in a later turn
-  };
   [[nodiscard]] Progress execute(Pending& p) noexcept;
   [[nodiscard]] Progress execute_get(const Pending& p) noexcept;
   [[nodiscard]] Progress execute_put(const Pending& p) noexcept;
   [[nodiscard]] Progress execute_keys(const Pending& p) noexcept;
-  [[nodiscard]] Progress call_remote(const Pending& p, uint32_t owner) noexcept;
+  [[nodiscard]] Progress call_remote(const Pending& p) noexcept;
   [[nodiscard]] Progress finish(const Pending& p, const StoreAnswer& with) noexcept;
   [[nodiscard]] Progress refuse(const Pending& p, Status status) noexcept;
   void answer(Lane& lane, const Ticket& ticket, Status status, Placement placement,
@@ -132,7 +133,11 @@ class Engine final : private AnswerSink {
   // inbound.cpp
   uint32_t serve_inbound() noexcept;
   [[nodiscard]] bool execute_inbound(RemoteRequest& request) noexcept;
+  [[nodiscard]] bool get_plain_inbound(const RemoteRequest& request) noexcept;
+  [[nodiscard]] bool put_plain_inbound(const RemoteRequest& request) noexcept;
+  [[nodiscard]] bool execute_any_inbound(RemoteRequest& request) noexcept;
   [[nodiscard]] bool get_inbound(RemoteRequest& request) noexcept;
+  [[nodiscard]] bool add_inbound(const RemoteRequest& request) noexcept;
   [[nodiscard]] bool put_inbound(RemoteRequest& request) noexcept;
   [[nodiscard]] bool keys_inbound(const RemoteRequest& request) noexcept;
   [[nodiscard]] bool reply_inbound(const RemoteRequest& request,
@@ -181,12 +186,15 @@ class Engine final : private AnswerSink {
   uint64_t busy_turns_ = 0;
 
   uint32_t group_count_ = 0;
+  bool group_has_remote_ = false;
   std::array<Pending, kGroupMax> group_;
   struct alignas(kCacheLineBytes) KeyRoom {
     std::byte bytes[kKeyBytesMax];
   };
   std::vector<KeyRoom> key_rooms_;
 
+  static constexpr uint32_t kAnswersPerTurn = 64;
+  std::array<RemoteAnswer, kAnswersPerTurn> answers_{};
   std::array<RemoteRequest, kGroupMax> inbound_{};
   /// A large value that the network moves for another rank.
   struct Move {

@@ -28,11 +28,12 @@ Engine::Progress Engine::execute(Pending& p) noexcept {
   if (p.key.bytes > 0 && !alone_) {
     const uint32_t owner = owner_of(p.key.hash);
     if (owner != options_.daemon) {
-      return owner < options_.daemon_count ? refuse(p, Status::wrong_owner) : call_remote(p, owner);
+      p.owner = owner;
+      return owner < options_.daemon_count ? refuse(p, Status::wrong_owner) : call_remote(p);
     }
   }
   if (p.key.bytes == 0 && p.owner >= options_.daemon_count && !alone_) {
-    return call_remote(p, p.owner);  // keys or ping of another rank
+    return call_remote(p);  // keys or ping of another rank
   }
   switch (static_cast<Op>(p.op)) {
     case Op::get:
@@ -94,11 +95,11 @@ Engine::Progress Engine::execute_keys(const Pending& p) noexcept {
   return Progress::answered;
 }
 
-Engine::Progress Engine::call_remote(const Pending& p, uint32_t owner) noexcept {
-  if (network_ == nullptr) return refuse(p, Status::unreachable);
-  switch (network_->call(owner, p)) {
+Engine::Progress Engine::call_remote(const Pending& p) noexcept {
+  auto sent = Network::Sent::unreachable;
+  if (network_ != nullptr) (void)network_->call({&p, 1}, sent);
+  switch (sent) {
     case Network::Sent::accepted:
-      ++p.lane->remote_in_flight;
       p.lane->remote_slots |= uint64_t{1} << p.slot_index();
       count<uint64_t>(block_.remote_calls, 1);
       if (p.op == static_cast<uint8_t>(Op::put) && p.value_bytes > kInlineValueBytes) {

@@ -39,12 +39,12 @@ class RpcNetwork final : public Network {
   /// Where the round-trip times of calls are counted.
   void record_rtt_in(PhaseHistogram& histogram) noexcept { rtt_ = &histogram; }
 
-  Sent call(uint32_t owner, const Pending& request) noexcept override;
-  uint32_t poll_answers(AnswerSink& sink, uint32_t answers_max) noexcept override;
+  uint32_t call(std::span<const Pending> requests, Sent& sent) noexcept override;
+  uint32_t take_answers(std::span<RemoteAnswer> answers) noexcept override;
   uint32_t take_requests(std::span<RemoteRequest> requests) noexcept override;
   void put_back(uint32_t index) noexcept override;
   void reply(const RemoteRequest& request, const StoreAnswer& answer,
-             std::span<const std::byte> value) noexcept override;
+             uint32_t value_bytes) noexcept override;
   bool move(const RemoteRequest& request, uint32_t move, std::byte* memory,
             uint32_t bytes) noexcept override;
   uint32_t take_moved(std::span<MoveEnd> ends) noexcept override;
@@ -65,15 +65,22 @@ class RpcNetwork final : public Network {
     copyrpc::Memory memory{};
     uint32_t next_free = 0;
   };
-  [[nodiscard]] Sent describe(uint32_t owner, const Pending& request,
-                              uint32_t& descriptor) noexcept;
+  [[nodiscard]] Sent call_plain(const Pending& request) noexcept;
+  [[nodiscard]] Sent call_general(const Pending& request) noexcept;
+  [[nodiscard]] Sent describe(const Pending& request, uint32_t& descriptor) noexcept;
   void release_descriptor(uint32_t descriptor) noexcept;
-  void deliver(AnswerSink& sink, const copyrpc::Answer& answer) noexcept;
+  [[nodiscard]] bool take_answer(const copyrpc::Answer& answer, RemoteAnswer& to) noexcept;
+  [[nodiscard]] bool take_general(const copyrpc::Answer& answer, RemoteAnswer& to) noexcept;
+  [[nodiscard]] static bool decode_plain(const copyrpc::Answer& answer, RemoteAnswer& to) noexcept;
   [[nodiscard]] bool decode_answer(const copyrpc::Answer& answer, Op op, RemoteAnswer& to) noexcept;
   [[nodiscard]] bool decode(const copyrpc::InboundCall& call, uint32_t index,
                             RemoteRequest& request) noexcept;
-  void send_reply(const copyrpc::InboundCall& call, Op op, const StoreAnswer& answer, bool in_room,
-                  std::span<const std::byte> value) noexcept;
+  [[nodiscard]] bool decode_general(const copyrpc::InboundCall& call, uint32_t index,
+                                    RemoteRequest& request) noexcept;
+  [[nodiscard]] bool take_key(const std::byte* from, uint32_t bytes, uint32_t index,
+                              RemoteRequest& to) noexcept;
+  void send_reply(const copyrpc::InboundCall& call, const StoreAnswer& answer, bool in_room,
+                  uint32_t value_bytes) noexcept;
   void advance_moves() noexcept;
 
   std::unique_ptr<copyrpc::Fabric> fabric_;
@@ -84,7 +91,6 @@ class RpcNetwork final : public Network {
   uint32_t answer_reserve_bytes_ = 0;  ///< room for a value in the answer of a get
   PhaseHistogram* rtt_ = nullptr;
 
-  std::array<copyrpc::Answer, 64> answers_{};
   std::vector<Descriptor> descriptors_;
   uint32_t free_descriptor_ = 0;
 
