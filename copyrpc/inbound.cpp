@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Batches in: from the ring to the queues of what is to be walked, served and released.
-#include <algorithm>
-#include <cstring>
+#include <utility>
 
 #include "base/assert.hpp"
 #include "copyrpc/node.hpp"
@@ -40,25 +39,29 @@ uint32_t Node::take_answers(std::span<Answer> answers) noexcept {
                       });
 }
 
-/// A call that ended without an answer: one of a peer that has failed, or one that timed out.
-bool Node::take_ended(Answer& answer) noexcept {
-  for (uint32_t at = 0; at < failing_count_; ++at) {
-    Peer& peer = *failing_[at];
-    while (peer.calls.oldest != kNoCall) {
-      CallRecord& record = calls_.at(peer.calls.oldest);
-      const bool told = record.abandoned;
-      const bool sent = is_before(record.batch, peer.batches_posted);
-      answer = {.tag = record.tag, .end = sent ? CallEnd::lost : CallEnd::unsent, .peer = peer.id};
-      calls_.remove(peer.calls, record);
-      if (told) continue;
-      ++counters_.calls_lost;
-      return true;
-    }
+/// Looks at the next `checks` calls at most, for one that ends without an answer: its peer has
+/// failed, or it has waited too long. The record of the latter stays until the answer comes or the
+/// session ends: the answer's room is still reserved.
+bool Node::take_ended(uint32_t& checks, Answer& answer) noexcept {
+  for (; checks > 0 && calls_to_check_ > 0; --checks) {
+    CallRecord& record = calls_.at(--calls_to_check_);
+    if (record.peer == kNoPeer) continue;
+    Peer& peer = peers_[record.peer];
+    const bool failed = peer.state == Peer::State::failing;
+    if (!failed && now_ns_ <= record.started_ns + options_.call_timeout_ns) continue;
+    const bool told = std::exchange(record.abandoned, true);
+    const bool sent = is_before(record.batch, peer.batches_posted);
+    answer = {.tag = record.tag,
+              .end = !failed ? CallEnd::timed_out
+                     : sent  ? CallEnd::lost
+                             : CallEnd::unsent,
+              .peer = peer.id};
+    if (failed) end_call(peer, record);
+    if (told) continue;
+    ++counters_.calls_lost;
+    return true;
   }
-  if (timed_out_.empty()) return false;
-  answer = timed_out_.front();
-  timed_out_.pop();
-  return true;
+  return false;
 }
 
 void Node::queue_for_serving(Peer& peer) noexcept {
@@ -110,7 +113,7 @@ void Node::release(Peer& peer) noexcept {
     if (batch.calls_left > 0) break;
     peer.bytes_in -= batch.bytes;
     peer.bytes_untold += batch.bytes;
-    peer.answer_reserved -= batch.answer_cost;
+    peer.answer_room += batch.answer_cost;
     ++peer.released;
   }
 }

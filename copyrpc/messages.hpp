@@ -20,7 +20,7 @@ namespace copyrpc {
 
 template <class Write>
 [[gnu::always_inline]] inline Node::Sent Node::call(PeerId to, uint32_t payload_bytes,
-                                                    uint32_t answer_bytes_max, const CallTag& tag,
+                                                    uint32_t answer_bytes_max,
                                                     Write&& write) noexcept {
   if (to >= options_.nodes || peers_[to].state != Peer::State::up) return Sent::unreachable;
   Peer& peer = peers_[to];
@@ -30,27 +30,27 @@ template <class Write>
   const uint32_t bytes =
       peer.open_messages == 0 ? message_cost(payload_bytes) : message_bytes(payload_bytes);
   const uint32_t answer_cost = message_cost(answer_bytes_max);
-  if (peer.call_bytes_out + bytes > peer.share || peer.answer_reserved + answer_cost > peer.share ||
-      peer.open_messages >= kMessagesPerBatchMax || calls_.full()) [[unlikely]] {
+  if (bytes > peer.call_room || answer_cost > peer.answer_room || calls_.full()) [[unlikely]] {
     ++counters_.ring_full;
     read_credit_cell(peer);
     return Sent::full;
   }
   uint64_t id = 0;
-  CallRecord& record = calls_.add(peer.calls, id);
-  record.tag = tag;
+  CallRecord& record = calls_.add(id);
   record.peer = to;
   record.batch = peer.open_batch();
   record.answer_cost = answer_cost;
-  record.timed = counters_.calls++ % kCallsPerTimedCall == 0;
-  record.started_ns = record.timed ? clock_.now_ns() : now_ns_;
-  peer.answer_reserved += answer_cost;
-  peer.call_bytes_out += bytes;
+  record.started_ns = record.timed() ? clock_.now_ns() : now_ns_;
+  record.abandoned = false;
+  peer.answer_room -= answer_cost;
+  peer.call_room -= bytes;
   peer.open_call_bytes += bytes;
+  ++peer.calls_out;
+  ++counters_.calls;
   stage(peer,
         {payload_bytes, MessageKind::call, 0,
          static_cast<uint16_t>(round_up_16(answer_bytes_max) / kGrainBytes), id},
-        std::forward<Write>(write));
+        [&](std::byte* payload) { write(payload, record.tag); });
   return Sent::accepted;
 }
 
@@ -65,8 +65,7 @@ template <class Write>
   COPYKV_ASSERT(payload_bytes <= call.answer_bytes_max, "answer={} room={}", payload_bytes,
                 call.answer_bytes_max);
   // The caller promised room: one that has promised more than it has is at fault.
-  if (peer.staged - peer.freed + message_cost(payload_bytes) > peer.mirror.bytes ||
-      peer.open_messages >= kMessagesPerBatchMax) [[unlikely]] {
+  if (peer.staged - peer.freed + message_cost(payload_bytes) > peer.mirror.bytes) [[unlikely]] {
     return violate(peer, "it asked for more answers than it has room for");
   }
   ++counters_.replies;
@@ -78,15 +77,17 @@ template <class Write>
 [[gnu::always_inline]] inline void Node::stage(Peer& peer, const MessageHeader& header,
                                                Write&& write) noexcept {
   if (peer.open_messages++ == 0) open_batch(peer);
+  const RingView mirror = peer.mirror;
+  const uint64_t at = peer.staged;
   const uint32_t bytes = message_bytes(header.payload_bytes);
-  std::byte* const message = peer.mirror.at(peer.staged);
-  std::memcpy(message, &header, sizeof(header));
-  const bool wraps = peer.mirror.wraps(peer.staged, bytes);
-  write(wraps ? stage_scratch_.data() : message + sizeof(header));
-  if (wraps) [[unlikely]] {
-    peer.mirror.copy_in(peer.staged + sizeof(header), stage_scratch_.data(), header.payload_bytes);
+  peer.staged = at + bytes;
+  std::memcpy(mirror.at(at), &header, sizeof(header));
+  if (!mirror.wraps(at, bytes)) [[likely]] {
+    write(mirror.at(at) + sizeof(header));
+  } else {
+    write(stage_scratch_.data());
+    mirror.copy_in(at + sizeof(header), stage_scratch_.data(), header.payload_bytes);
   }
-  peer.staged += bytes;
   if (options_.flush.kind == FlushPolicy::Kind::call) post_at_once(peer);
 }
 
@@ -95,8 +96,9 @@ template <class Write>
 template <class Take>
 uint32_t Node::take_answers(uint32_t answers_max, Take&& take) noexcept {
   uint32_t room = answers_max;
-  if (failing_count_ > 0 || !timed_out_.empty()) [[unlikely]] {
-    for (Answer ended; room > 0 && take_ended(ended); --room) (void)take(ended);
+  if (calls_to_check_ > 0) [[unlikely]] {
+    uint32_t checks = kCallChecksPerTurn;
+    for (Answer ended; room > 0 && take_ended(checks, ended); --room) (void)take(ended);
   }
   while (room > 0 && !arrivals_.empty()) {
     const Arrival arrival = arrivals_.front();
@@ -121,18 +123,18 @@ void Node::walk(Peer& peer, uint32_t& room, Take&& take) noexcept {
   uint32_t left = peer.walk_left > 0 ? peer.walk_left : batch.message_count;
   for (; left > 0; --left) {
     const auto header = ring.get<MessageHeader>(at);
-    if (!fits(header, end - at) || header.reserved != 0) [[unlikely]] {
+    if (!fits(header, end - at)) [[unlikely]] {
       return violate(peer, "a message that runs over its batch");
     }
-    if (header.kind == MessageKind::call) {
+    if (header.is_call()) {
       if (!has_sane_room(header)) {
         return violate(peer, "a call with room for an answer larger than any");
       }
       ++batch.calls_left;
-    } else if (header.kind == MessageKind::answer && header.answer_room == 0) {
+    } else if (header.is_answer()) {
       const uint64_t payload = at + sizeof(header);
       if (room == 0 || (answer_scratch_taken_ && ring.wraps(payload, header.payload_bytes))) break;
-      if (!take_answer(peer, batch, header, payload, room, take)) return;
+      if (!take_answer(peer, batch, ring, header, payload, room, take)) return;
     } else {
       return violate(peer, "a message of an unknown kind");
     }
@@ -149,8 +151,9 @@ void Node::walk(Peer& peer, uint32_t& room, Take&& take) noexcept {
 
 /// False: the peer has failed.
 template <class Take>
-bool Node::take_answer(Peer& peer, InBatch& batch, const MessageHeader& header, uint64_t position,
-                       uint32_t& room, Take&& take) noexcept {
+bool Node::take_answer(Peer& peer, InBatch& batch, const RingView& ring,
+                       const MessageHeader& header, uint64_t position, uint32_t& room,
+                       Take&& take) noexcept {
   CallRecord* const record = calls_.find(header.id, peer.id);
   if (record == nullptr) [[unlikely]] {
     ++counters_.late_answers;
@@ -166,17 +169,17 @@ bool Node::take_answer(Peer& peer, InBatch& batch, const MessageHeader& header, 
   }
   batch.answer_cost += record->answer_cost;
   if (record->abandoned) [[unlikely]] {
-    calls_.remove(peer.calls, *record);
+    end_call(peer, *record);
     return true;
   }
-  const Answer answer{.tag = record->tag,
-                      .end = CallEnd::answered,
-                      .peer = peer.id,
-                      .payload = view(peer.ring, position, header.payload_bytes, answer_scratch_,
-                                      answer_scratch_taken_),
-                      .payload_bytes = header.payload_bytes,
-                      .rtt_ns = record->timed ? clock_.now_ns() - record->started_ns : 0};
-  calls_.remove(peer.calls, *record);
+  const Answer answer{
+      .tag = record->tag,
+      .end = CallEnd::answered,
+      .peer = peer.id,
+      .payload = view(ring, position, header.payload_bytes, answer_scratch_, answer_scratch_taken_),
+      .payload_bytes = header.payload_bytes,
+      .rtt_ns = record->timed() ? clock_.now_ns() - record->started_ns : 0};
+  end_call(peer, *record);
   ++counters_.answers;
   --room;
   if (take(answer)) [[likely]]
@@ -221,7 +224,7 @@ uint32_t Node::serve(Peer& peer, uint32_t calls_max, Take&& take) noexcept {
       violate(peer, "a message that has changed after it was sent");
       return taken;
     }
-    if (header.kind == MessageKind::call) {
+    if (header.is_call()) {
       const uint64_t payload = cursor.position + sizeof(header);
       if (call_scratch_taken_ && ring.wraps(payload, header.payload_bytes)) break;
       const InboundCall call{

@@ -80,7 +80,7 @@ struct Answer {
   PeerId peer = kNoPeer;
   const std::byte* payload = nullptr;  ///< 16-byte aligned; valid until flush
   uint32_t payload_bytes = 0;
-  uint64_t rtt_ns = 0;  ///< call to answer, of every 16th call; else 0
+  uint64_t rtt_ns = 0;  ///< call to answer, of one call in 16; else 0
 };
 
 struct InboundCall {
@@ -145,11 +145,12 @@ class Node {
     unreachable,  ///< no session with that peer
     too_large,    ///< larger than message_bytes_max of either side
   };
-  /// `write(std::byte*)` puts the payload where it leaves from: 16-byte aligned, writable to the
-  /// next multiple of 16. It is called before `call` returns, and only if the call is accepted.
+  /// `write(std::byte*, CallTag&)` puts the payload where it leaves from (16-byte aligned, writable
+  /// to the next multiple of 16), and what is wanted back with the answer into the tag. It is
+  /// called before `call` returns, once if the call is accepted, else not at all.
   template <class Write>
   [[nodiscard]] Sent call(PeerId peer, uint32_t payload_bytes, uint32_t answer_bytes_max,
-                          const CallTag& tag, Write&& write) noexcept;
+                          Write&& write) noexcept;
   /// The same with a payload that stands somewhere.
   [[nodiscard]] Sent call(PeerId peer, std::span<const std::byte> payload,
                           uint32_t answer_bytes_max, const CallTag& tag) noexcept;
@@ -169,8 +170,8 @@ class Node {
   [[nodiscard]] uint32_t take_calls(std::span<InboundCall> calls) noexcept;
   /// Gives back the last calls of the last take_calls: they will come again, in order.
   void put_back(std::span<const InboundCall> calls) noexcept;
-  /// As call; at most call.answer_bytes_max. Never fails; to a peer that has failed it does
-  /// nothing.
+  /// `write(std::byte*)` as for a call; at most call.answer_bytes_max. Never fails; to a peer that
+  /// has failed it does nothing.
   template <class Write>
   void reply(const InboundCall& call, uint32_t payload_bytes, Write&& write) noexcept;
   void reply(const InboundCall& call, std::span<const std::byte> payload) noexcept;
@@ -223,7 +224,6 @@ class Node {
   void on_completion(const Completion& completion) noexcept;
   void on_arrival(uint32_t immediate) noexcept;
   void beat() noexcept;
-  void end_old_calls(Peer& peer) noexcept;
   [[nodiscard]] bool is_valid(const Peer& peer) const;
 
   // session.cpp
@@ -238,15 +238,15 @@ class Node {
   [[nodiscard]] bool check_hello(const Peer& peer, const Hello& hello) const noexcept;
 
   // messages.hpp
-  static constexpr uint32_t kMessagesPerBatchMax = 65'535;
-  static constexpr uint64_t kCallsPerTimedCall = 16;
+  static constexpr uint32_t kCallChecksPerTurn = 256;
   template <class Write>
   void stage(Peer& peer, const MessageHeader& header, Write&& write) noexcept;
   template <class Take>
   void walk(Peer& peer, uint32_t& room, Take&& take) noexcept;
   template <class Take>
-  [[nodiscard]] bool take_answer(Peer& peer, InBatch& batch, const MessageHeader& header,
-                                 uint64_t position, uint32_t& room, Take&& take) noexcept;
+  [[nodiscard]] bool take_answer(Peer& peer, InBatch& batch, const RingView& ring,
+                                 const MessageHeader& header, uint64_t position, uint32_t& room,
+                                 Take&& take) noexcept;
   template <class Take>
   [[nodiscard]] uint32_t serve(Peer& peer, uint32_t calls_max, Take&& take) noexcept;
   /// Whether a message with this header fits `left` bytes of its batch, and is no larger than any.
@@ -257,6 +257,10 @@ class Node {
   /// Whether the answer that a call has room for is no larger than any.
   [[nodiscard]] bool has_sane_room(const MessageHeader& header) const noexcept {
     return header.answer_room * kGrainBytes <= round_up_16(options_.message_bytes_max);
+  }
+  void end_call(Peer& peer, CallRecord& record) noexcept {
+    --peer.calls_out;
+    calls_.remove(record);
   }
   [[nodiscard]] static const std::byte* view(const RingView& ring, uint64_t position,
                                              uint32_t bytes, std::vector<std::byte>& scratch,
@@ -285,7 +289,7 @@ class Node {
 
   // inbound.cpp
   void on_batch(Peer& peer) noexcept;
-  [[nodiscard]] bool take_ended(Answer& answer) noexcept;
+  [[nodiscard]] bool take_ended(uint32_t& checks, Answer& answer) noexcept;
   [[nodiscard]] bool next_batch_to_serve(Peer& peer) noexcept;
   void release(Peer& peer) noexcept;
   void queue_for_serving(Peer& peer) noexcept;
@@ -316,6 +320,7 @@ class Node {
   uint64_t now_ns_ = 0;
   uint64_t next_beat_ns_ = 0;
   CallTable calls_;
+  uint32_t calls_to_check_ = 0;  ///< records below this: whether their calls have to end
 
   std::vector<Peer*> active_;
   uint32_t active_count_ = 0;
@@ -343,7 +348,6 @@ class Node {
   Fifo<Arrival> arrivals_;
   Fifo<Peer*> serving_;
   Fifo<TransferEnd> transfers_;
-  Fifo<Answer> timed_out_;
 
   // For a message that runs over the end of its ring; of those that came, one of each kind until
   // flush.

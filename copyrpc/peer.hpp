@@ -9,9 +9,8 @@
 //   open batch       [posted or sealed end, staged) of the mirror, header first; empty when
 //                    open_messages == 0
 //   staged - freed   == bytes of batches not released by the peer + the open batch  <= ring_bytes
-//   call_bytes_out   == sum of call_bytes over those batches                        <= share
-//   answer_reserved  == sum of answer_cost over calls in flight and answers not yet released
-//                                                                              <= share
+//   call_room   == share - sum of call_bytes over those batches
+//   answer_room == share - sum of answer_cost over calls in flight and answers not yet released
 #pragma once
 
 #include <cstdint>
@@ -107,13 +106,13 @@ struct Peer {
   uint32_t open_call_bytes = 0;
   uint32_t turns_put_off = 0;  ///< clocked: flushes that the open batch has waited for company
   SealedBatch sealed{};
-  uint32_t call_bytes_out = 0;
+  uint32_t call_room = 0;  ///< ring bytes that calls may still take
   uint32_t batches_posted = 0;
   uint32_t batches_through = 0;   ///< of them, ended at the fabric
   uint32_t batches_released = 0;  ///< of them, released by the peer
-  uint32_t answer_reserved = 0;
-  CallList calls{};
-  std::vector<OutBatch> out;  ///< by batch number
+  uint32_t answer_room = 0;       ///< ring bytes that answers may still be promised
+  uint32_t calls_out = 0;         ///< records of the call table
+  std::vector<OutBatch> out;      ///< by batch number
 
   // Inbound.
   uint64_t received_end = 0;  ///< position after the last batch

@@ -111,6 +111,11 @@ struct MessageHeader {
   uint8_t reserved;      ///< 0
   uint16_t answer_room;  ///< call: largest answer payload, in units of 16 bytes. answer: 0
   uint64_t id;           ///< chosen by the caller: index and generation
+
+  [[nodiscard]] bool is_call() const noexcept { return kind == MessageKind::call && reserved == 0; }
+  [[nodiscard]] bool is_answer() const noexcept {
+    return kind == MessageKind::answer && reserved == 0 && answer_room == 0;
+  }
 };
 static_assert(sizeof(MessageHeader) == 16);
 

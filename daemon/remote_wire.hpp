@@ -80,8 +80,10 @@ inline void copy_words(std::byte* to, const void* from, uint32_t bytes) noexcept
   std::memcpy(&word, from, sizeof(word));
   return word;
 }
-inline void store_words(std::byte* to, const std::array<uint64_t, 3>& words) noexcept {
-  std::memcpy(to, words.data(), sizeof(words));
+inline void store_words(std::byte* to, uint64_t first, uint64_t second, uint64_t third) noexcept {
+  std::memcpy(to, &first, 8);
+  std::memcpy(to + 8, &second, 8);
+  std::memcpy(to + 16, &third, 8);
 }
 
 /// The largest of them: a put with the longest key and the longest value that travels inside.

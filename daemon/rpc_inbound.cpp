@@ -132,8 +132,8 @@ inline void RpcNetwork::send_reply(const InboundCall& call, const StoreAnswer& a
                                    uint32_t value_bytes) noexcept {
   constexpr auto kHeadBytes = static_cast<uint32_t>(sizeof(RemoteAnswerHead));
   node_->reply(call, kHeadBytes + value_bytes, [&](std::byte* to) {
-    store_words(to, {RemoteAnswerHead::shape_of(answer.status, in_room, answer.value_bytes),
-                     answer.version, answer.user_flags});
+    store_words(to, RemoteAnswerHead::shape_of(answer.status, in_room, answer.value_bytes),
+                answer.version, answer.user_flags);
     copy_words(to + kHeadBytes, answer.value, value_bytes);
   });
 }

@@ -138,13 +138,13 @@ uint32_t RpcNetwork::call(std::span<const Pending> requests, Sent& sent) noexcep
   const uint32_t value_at = kHeadBytes + round_up_8(key_bytes);
   const uint32_t answer_bytes =
       static_cast<uint32_t>(sizeof(RemoteAnswerHead)) + (with_value ? 0 : answer_reserve_bytes_);
-  const auto write = [&](std::byte* to) {
-    store_words(to, {RemoteRequestHead::shape_of(op, key_bytes, value_bytes), 0, 0});
+  const auto write = [&](std::byte* to, CallTag& tag) {
+    tag = pack(request.ticket(), op, kNoDescriptor);
+    store_words(to, RemoteRequestHead::shape_of(op, key_bytes, value_bytes), 0, 0);
     copy_words(to + kHeadBytes, request.key.data, key_bytes);
     if (with_value) copy_from_shared(to + value_at, request.line_value(), value_bytes);
   };
-  return sent_of(node_->call(owners_[request.owner], value_at + value_bytes, answer_bytes,
-                             pack(request.ticket(), op, kNoDescriptor), write));
+  return sent_of(node_->call(owners_[request.owner], value_at + value_bytes, answer_bytes, write));
 }
 
 Network::Sent RpcNetwork::call_general(const Pending& request) noexcept {
@@ -164,26 +164,26 @@ Network::Sent RpcNetwork::call_general(const Pending& request) noexcept {
   if (op == Op::get) answer_bytes += answer_reserve_bytes_;
   if (op == Op::keys) answer_bytes += kInlineValueBytes;
   if (op == Op::add) answer_bytes += sizeof(int64_t);
+  const auto write = [&](std::byte* to, CallTag& tag) {
+    tag = pack(request.ticket(), op, descriptor);
+    const RemoteRequestHead head{.op = request.op,
+                                 .mode = static_cast<uint8_t>((request.condition & kModeCondition) |
+                                                              (moved ? kModeDescriptor : 0)),
+                                 .key_bytes = static_cast<uint16_t>(request.key.bytes),
+                                 .value_bytes = is_put ? request.value_bytes : 0,
+                                 .argument = request.argument,
+                                 .user_flags = request.user_flags,
+                                 .ttl_ms = request.ttl_ms};
+    std::memcpy(to, &head, sizeof(head));
+    if (moved) {
+      const RemoteMemory& remote = descriptors_[descriptor].memory.remote;
+      std::memcpy(to + sizeof(head), &remote, sizeof(remote));
+    }
+    copy_words(to + key_at, request.key.data, request.key.bytes);
+    copy_from_shared(to + value_at, request.memory, value_bytes);
+  };
   const Sent sent =
-      sent_of(node_->call(owners_[request.owner], value_at + value_bytes, answer_bytes,
-                          pack(request.ticket(), op, descriptor), [&](std::byte* to) {
-                            const RemoteRequestHead head{
-                                .op = request.op,
-                                .mode = static_cast<uint8_t>((request.condition & kModeCondition) |
-                                                             (moved ? kModeDescriptor : 0)),
-                                .key_bytes = static_cast<uint16_t>(request.key.bytes),
-                                .value_bytes = is_put ? request.value_bytes : 0,
-                                .argument = request.argument,
-                                .user_flags = request.user_flags,
-                                .ttl_ms = request.ttl_ms};
-                            std::memcpy(to, &head, sizeof(head));
-                            if (moved) {
-                              const RemoteMemory& remote = descriptors_[descriptor].memory.remote;
-                              std::memcpy(to + sizeof(head), &remote, sizeof(remote));
-                            }
-                            copy_words(to + key_at, request.key.data, request.key.bytes);
-                            copy_from_shared(to + value_at, request.memory, value_bytes);
-                          }));
+      sent_of(node_->call(owners_[request.owner], value_at + value_bytes, answer_bytes, write));
   if (sent != Sent::accepted) release_descriptor(descriptor);
   return sent;
 }
@@ -203,8 +203,10 @@ inline bool RpcNetwork::take_answer(const Answer& answer, RemoteAnswer& to) noex
   to.ticket = ticket_of(answer.tag);
   if (answer.rtt_ns > 0 && rtt_ != nullptr) [[unlikely]]
     rtt_->record(answer.rtt_ns);
-  if (!decode_plain(answer, to)) return take_general(answer, to);
-  return true;
+  if (decode_plain(answer, to)) [[likely]]
+    return true;
+  return take_general(answer.tag, answer.end, answer.peer, {answer.payload, answer.payload_bytes},
+                      to);
 }
 
 /// An answer as most are: ok, to a get with the value here, or to a put. False: nothing was done.
@@ -230,30 +232,31 @@ inline bool RpcNetwork::decode_plain(const Answer& answer, RemoteAnswer& to) noe
   return true;
 }
 
-/// As take_answer, for any.
-bool RpcNetwork::take_general(const Answer& answer, RemoteAnswer& to) noexcept {
-  const Op op = op_of(answer.tag);
-  const bool answered = answer.end == CallEnd::answered;
-  const bool sane = !answered || decode_answer(answer, op, to);
-  if (!answered || !sane) to = {.ticket = to.ticket, .status = lost(op, answer.end)};
-  if (const uint32_t descriptor = descriptor_of(answer.tag); descriptor != kNoDescriptor) {
+/// As take_answer, for any. The parts of an answer: so the caller's own stays in registers.
+bool RpcNetwork::take_general(CallTag tag, CallEnd end, copyrpc::PeerId peer,
+                              std::span<const std::byte> payload, RemoteAnswer& to) noexcept {
+  const Op op = op_of(tag);
+  const uint32_t descriptor = descriptor_of(tag);
+  const bool answered = end == CallEnd::answered;
+  const bool sane = !answered || decode_answer(op, descriptor, payload, to);
+  if (!answered || !sane) to = {.ticket = to.ticket, .status = lost(op, end)};
+  if (descriptor != kNoDescriptor) {
     // Before the client can know: from here on its memory is its own again. An owner that has not
     // answered, or not as it should, may be at it still: its connection must end first.
-    if (!sane) node_->drop(answer.peer, "an answer that cannot be");
-    if (answer.end == CallEnd::timed_out) {
-      node_->drop(answer.peer, "a large value has taken too long");
-    }
+    if (!sane) node_->drop(peer, "an answer that cannot be");
+    if (end == CallEnd::timed_out) node_->drop(peer, "a large value has taken too long");
     release_descriptor(descriptor);
   }
   return sane;
 }
 
-bool RpcNetwork::decode_answer(const Answer& answer, Op op, RemoteAnswer& to) noexcept {
+bool RpcNetwork::decode_answer(Op op, uint32_t descriptor, std::span<const std::byte> payload,
+                               RemoteAnswer& to) noexcept {
   RemoteAnswerHead head;
-  if (answer.payload_bytes < sizeof(head)) return false;
-  std::memcpy(&head, answer.payload, sizeof(head));
-  const uint32_t inside = answer.payload_bytes - static_cast<uint32_t>(sizeof(head));
-  const std::byte* body = answer.payload + sizeof(head);
+  if (payload.size() < sizeof(head)) return false;
+  std::memcpy(&head, payload.data(), sizeof(head));
+  const auto inside = static_cast<uint32_t>(payload.size() - sizeof(head));
+  const std::byte* body = payload.data() + sizeof(head);
   if (head.status >= kStatusCount || head.in_room > 1 || head.reserved != 0) return false;
   to = {.ticket = to.ticket,
         .status = static_cast<Status>(head.status),
@@ -268,7 +271,6 @@ bool RpcNetwork::decode_answer(const Answer& answer, Op op, RemoteAnswer& to) no
   }
   const bool has_value = to.status == Status::ok && (op == Op::get || op == Op::keys);
   if (to.in_room) {
-    const uint32_t descriptor = descriptor_of(answer.tag);
     return has_value && inside == 0 && descriptor != kNoDescriptor &&
            head.value_bytes <= descriptors_[descriptor].memory.bytes;
   }

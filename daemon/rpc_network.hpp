@@ -70,9 +70,11 @@ class RpcNetwork final : public Network {
   [[nodiscard]] Sent describe(const Pending& request, uint32_t& descriptor) noexcept;
   void release_descriptor(uint32_t descriptor) noexcept;
   [[nodiscard]] bool take_answer(const copyrpc::Answer& answer, RemoteAnswer& to) noexcept;
-  [[nodiscard]] bool take_general(const copyrpc::Answer& answer, RemoteAnswer& to) noexcept;
+  [[nodiscard]] bool take_general(copyrpc::CallTag tag, copyrpc::CallEnd end, copyrpc::PeerId peer,
+                                  std::span<const std::byte> payload, RemoteAnswer& to) noexcept;
   [[nodiscard]] static bool decode_plain(const copyrpc::Answer& answer, RemoteAnswer& to) noexcept;
-  [[nodiscard]] bool decode_answer(const copyrpc::Answer& answer, Op op, RemoteAnswer& to) noexcept;
+  [[nodiscard]] bool decode_answer(Op op, uint32_t descriptor, std::span<const std::byte> payload,
+                                   RemoteAnswer& to) noexcept;
   [[nodiscard]] bool decode(const copyrpc::InboundCall& call, uint32_t index,
                             RemoteRequest& request) noexcept;
   [[nodiscard]] bool decode_general(const copyrpc::InboundCall& call, uint32_t index,

@@ -96,11 +96,12 @@ bool Scene::call(uint32_t from, uint32_t to, uint32_t bytes, uint32_t answer_byt
   const uint64_t number = next_number;
   const Head head{number, number, bytes, answer_bytes};
   constexpr uint32_t kHead = sizeof(Head);
-  sent = node(from).call(to, kHead + bytes, kHead + answer_bytes, {{number, ~number}},
-                         [&](std::byte* into) {
-                           std::memcpy(into, &head, kHead);
-                           fill(into + kHead, number, bytes);
-                         });
+  sent =
+      node(from).call(to, kHead + bytes, kHead + answer_bytes, [&](std::byte* into, CallTag& tag) {
+        tag = {{number, ~number}};
+        std::memcpy(into, &head, kHead);
+        fill(into + kHead, number, bytes);
+      });
   if (sent != Node::Sent::accepted) return false;
   ++next_number;
   calls_out[number] = {from, to, answer_bytes, number};
