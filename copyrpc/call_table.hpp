@@ -83,8 +83,8 @@ class CallTable {
   const uint32_t count_;
   std::vector<CallRecord> records_;
   uint32_t free_ = kNoCall;
-  uint32_t in_use_ = 0;
   uint32_t end_ = 0;
+  uint32_t in_use_ = 0;
 };
 
 }  // namespace copyrpc

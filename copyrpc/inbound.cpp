@@ -12,6 +12,7 @@ void Node::on_batch(Peer& peer) noexcept {
   peer.ring.copy_out(peer.received_end, &header, sizeof(header));
   const bool sane =
       header.version == kWireVersion && header.session == peer.session && header.reserved == 0 &&
+      header.reserved2 == 0 && header.call_count <= header.message_count &&
       header.number == peer.batches_received && header.message_count > 0 &&
       header.batch_bytes % kGrainBytes == 0 &&
       header.batch_bytes >= sizeof(BatchHeader) + header.message_count * sizeof(MessageHeader) &&
@@ -24,7 +25,9 @@ void Node::on_batch(Peer& peer) noexcept {
   if (!peer.usable()) return;
   peer.in_batch(peer.batches_received++) = {.start = peer.received_end,
                                             .bytes = header.batch_bytes,
-                                            .message_count = header.message_count};
+                                            .message_count = header.message_count,
+                                            .calls_left = header.call_count,
+                                            .calls_unseen = header.call_count};
   peer.received_end += header.batch_bytes;
   peer.bytes_in += header.batch_bytes;
   ++counters_.batches_received;
@@ -62,6 +65,12 @@ bool Node::take_ended(uint32_t& checks, Answer& answer) noexcept {
     return true;
   }
   return false;
+}
+
+void Node::end_walk(Peer& peer, const InBatch& batch) noexcept {
+  ++peer.batches_walked;
+  if (batch.calls_left > 0) queue_for_serving(peer);
+  activate(peer);
 }
 
 void Node::queue_for_serving(Peer& peer) noexcept {

@@ -2,10 +2,10 @@
 // What every message passes on its way out and in, inline in who sends and takes it: a payload is
 // written straight into the mirror, and read straight from the ring. Included by node.hpp.
 //
-// A batch is walked once when it arrives: every message is checked, answers are taken, calls are
-// counted. Batches with calls are walked again when the calls are served. It is released when both
-// are over. The memory may change under us at any time: each header is copied, and the copy is
-// checked, both times.
+// A batch with answers is walked when it arrives: every message is checked, the answers are taken.
+// A batch with calls is walked when they are served, as far as there is room for them. It is
+// released when both are over. The memory may change under us at any time: each header is copied,
+// and the copy is checked, both times.
 #pragma once
 
 #include <cstring>
@@ -27,29 +27,29 @@ template <class Write>
   if (payload_bytes > peer.call_bytes_max || answer_bytes_max > peer.answer_bytes_max) {
     return Sent::too_large;
   }
-  const uint32_t bytes =
-      peer.open_messages == 0 ? message_cost(payload_bytes) : message_bytes(payload_bytes);
+  // The room for the batch's header is taken when it is opened.
+  const uint32_t bytes = message_bytes(payload_bytes);
   const uint32_t answer_cost = message_cost(answer_bytes_max);
-  if (bytes > peer.call_room || answer_cost > peer.answer_room || calls_.full()) [[unlikely]] {
+  if (bytes + sizeof(BatchHeader) > peer.call_room || answer_cost > peer.answer_room ||
+      calls_.full()) [[unlikely]] {
     ++counters_.ring_full;
     read_credit_cell(peer);
     return Sent::full;
   }
+  peer.call_room -= bytes;
+  peer.answer_room -= answer_cost;
+  peer.open_call_bytes += bytes;
+  ++peer.open_calls;
+  ++peer.calls_out;
   uint64_t id = 0;
   CallRecord& record = calls_.add(id);
   record.peer = to;
-  record.batch = peer.open_batch();
+  record.batch = peer.open_batch;
   record.answer_cost = answer_cost;
-  record.started_ns = record.timed() ? clock_.now_ns() : now_ns_;
   record.abandoned = false;
-  peer.answer_room -= answer_cost;
-  peer.call_room -= bytes;
-  peer.open_call_bytes += bytes;
-  ++peer.calls_out;
-  ++counters_.calls;
-  stage(peer,
-        {payload_bytes, MessageKind::call, 0,
-         static_cast<uint16_t>(round_up_16(answer_bytes_max) / kGrainBytes), id},
+  record.started_ns = record.timed() ? clock_.now_ns() : now_ns_;
+  const auto answer_room = static_cast<uint16_t>((answer_cost - message_cost(0)) / kGrainBytes);
+  stage(peer, {payload_bytes, MessageKind::call, 0, answer_room, id},
         [&](std::byte* payload) { write(payload, record.tag); });
   return Sent::accepted;
 }
@@ -68,7 +68,7 @@ template <class Write>
   if (peer.staged - peer.freed + message_cost(payload_bytes) > peer.mirror.bytes) [[unlikely]] {
     return violate(peer, "it asked for more answers than it has room for");
   }
-  ++counters_.replies;
+  ++peer.open_answers;
   stage(peer, {payload_bytes, MessageKind::answer, 0, 0, call.id}, std::forward<Write>(write));
 }
 
@@ -76,7 +76,7 @@ template <class Write>
 template <class Write>
 [[gnu::always_inline]] inline void Node::stage(Peer& peer, const MessageHeader& header,
                                                Write&& write) noexcept {
-  if (peer.open_messages++ == 0) open_batch(peer);
+  if (peer.staged == peer.closed) open_batch(peer, header.kind);
   const RingView mirror = peer.mirror;
   const uint64_t at = peer.staged;
   const uint32_t bytes = message_bytes(header.payload_bytes);
@@ -100,6 +100,7 @@ uint32_t Node::take_answers(uint32_t answers_max, Take&& take) noexcept {
     uint32_t checks = kCallChecksPerTurn;
     for (Answer ended; room > 0 && take_ended(checks, ended); --room) (void)take(ended);
   }
+  const uint32_t before = room;
   while (room > 0 && !arrivals_.empty()) {
     const Arrival arrival = arrivals_.front();
     Peer& peer = peers_[arrival.peer];
@@ -109,6 +110,7 @@ uint32_t Node::take_answers(uint32_t answers_max, Take&& take) noexcept {
     }
     arrivals_.pop();
   }
+  counters_.answers += before - room;
   return answers_max - room;
 }
 
@@ -117,6 +119,7 @@ uint32_t Node::take_answers(uint32_t answers_max, Take&& take) noexcept {
 template <class Take>
 void Node::walk(Peer& peer, uint32_t& room, Take&& take) noexcept {
   InBatch& batch = peer.in_batch(peer.batches_walked);
+  if (batch.only_calls()) return end_walk(peer, batch);
   const RingView ring = peer.ring;
   const uint64_t end = batch.start + batch.bytes;
   uint64_t at = peer.walk_left > 0 ? peer.walk_position : batch.start + sizeof(BatchHeader);
@@ -127,10 +130,7 @@ void Node::walk(Peer& peer, uint32_t& room, Take&& take) noexcept {
       return violate(peer, "a message that runs over its batch");
     }
     if (header.is_call()) {
-      if (!has_sane_room(header)) {
-        return violate(peer, "a call with room for an answer larger than any");
-      }
-      ++batch.calls_left;
+      if (batch.calls_unseen-- == 0) return violate(peer, "a batch with more calls than it said");
     } else if (header.is_answer()) {
       const uint64_t payload = at + sizeof(header);
       if (room == 0 || (answer_scratch_taken_ && ring.wraps(payload, header.payload_bytes))) break;
@@ -143,10 +143,10 @@ void Node::walk(Peer& peer, uint32_t& room, Take&& take) noexcept {
   peer.walk_position = at;
   peer.walk_left = left;
   if (left > 0) return;
-  if (at != end) return violate(peer, "a batch longer than its messages");
-  ++peer.batches_walked;
-  if (batch.calls_left > 0) queue_for_serving(peer);
-  activate(peer);
+  if (at != end || batch.calls_unseen > 0) {
+    return violate(peer, "a batch longer than its messages, or with fewer calls than it said");
+  }
+  end_walk(peer, batch);
 }
 
 /// False: the peer has failed.
@@ -180,7 +180,6 @@ bool Node::take_answer(Peer& peer, InBatch& batch, const RingView& ring,
       .payload_bytes = header.payload_bytes,
       .rtt_ns = record->timed() ? clock_.now_ns() - record->started_ns : 0};
   end_call(peer, *record);
-  ++counters_.answers;
   --room;
   if (take(answer)) [[likely]]
     return true;
@@ -218,10 +217,10 @@ uint32_t Node::serve(Peer& peer, uint32_t calls_max, Take&& take) noexcept {
   uint32_t taken = 0;
   while (taken < wanted) {
     const auto header = ring.get<MessageHeader>(cursor.position);
-    // It was checked when it came; a peer can still have changed it since.
+    // Of a batch with answers it was checked before; a peer can still have changed it since.
     if (cursor.messages_left == 0 || !fits(header, end - cursor.position) || !has_sane_room(header))
         [[unlikely]] {
-      violate(peer, "a message that has changed after it was sent");
+      violate(peer, "a batch without the calls that it said, or one that cannot be");
       return taken;
     }
     if (header.is_call()) {
@@ -245,6 +244,10 @@ uint32_t Node::serve(Peer& peer, uint32_t calls_max, Take&& take) noexcept {
     --cursor.messages_left;
   }
   batch.calls_left = static_cast<uint16_t>(batch.calls_left - taken);
+  if (cursor.messages_left == 0 && cursor.position != end) {
+    violate(peer, "a batch longer than its messages");
+    return taken;
+  }
   if (batch.calls_left == 0) {  // what is left of it are answers
     cursor.messages_left = 0;
     ++cursor.batch;

@@ -292,8 +292,8 @@ bool Node::is_valid(const Peer& peer) const {
   return out_bytes == peer.staged - peer.freed && out_bytes <= peer.mirror.bytes &&
          call_bytes == peer.share - peer.call_room && call_bytes <= peer.share &&
          peer.answer_room <= peer.share && peer.bytes_in <= peer.ring.bytes &&
-         (peer.open_messages == 0) ==
-             (peer.staged == (peer.sealed.end > 0 ? peer.sealed.end : peer.posted)) &&
+         peer.closed == (peer.sealed.end > 0 ? peer.sealed.end : peer.posted) &&
+         (peer.open_messages() == 0) == (peer.staged == peer.closed) &&
          peer.batches_posted - peer.batches_released <= peer.grant.batches_max;
 }
 

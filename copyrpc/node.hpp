@@ -103,7 +103,6 @@ struct NodeCounters {
   uint64_t calls;
   uint64_t answers;  ///< to own calls
   uint64_t calls_served;
-  uint64_t replies;
   uint64_t messages_sent;
   uint64_t batches_sent;
   uint64_t batches_received;
@@ -273,7 +272,7 @@ class Node {
   }
 
   // outbound.cpp
-  void open_batch(Peer& peer) noexcept;
+  void open_batch(Peer& peer, MessageKind kind) noexcept;
   void post_at_once(Peer& peer) noexcept;
   [[nodiscard]] bool may_post(const Peer& peer) const noexcept;
   [[nodiscard]] bool post_batch(Peer& peer) noexcept;
@@ -289,6 +288,7 @@ class Node {
 
   // inbound.cpp
   void on_batch(Peer& peer) noexcept;
+  void end_walk(Peer& peer, const InBatch& batch) noexcept;
   [[nodiscard]] bool take_ended(uint32_t& checks, Answer& answer) noexcept;
   [[nodiscard]] bool next_batch_to_serve(Peer& peer) noexcept;
   void release(Peer& peer) noexcept;

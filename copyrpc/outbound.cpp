@@ -38,8 +38,12 @@ void Node::reply(const InboundCall& call, std::span<const std::byte> payload) no
 }
 
 /// For the first message of a batch: its header will stand before it.
-void Node::open_batch(Peer& peer) noexcept {
+void Node::open_batch(Peer& peer, MessageKind kind) noexcept {
   peer.staged += sizeof(BatchHeader);
+  if (kind == MessageKind::call) {
+    peer.call_room -= static_cast<uint32_t>(sizeof(BatchHeader));
+    peer.open_call_bytes += static_cast<uint32_t>(sizeof(BatchHeader));
+  }
   if (options_.flush.kind == FlushPolicy::Kind::hold) peer.opened_ns = clock_.now_ns();
   activate(peer);
 }
@@ -75,12 +79,14 @@ bool Node::post_batch(Peer& peer) noexcept {
   if (peer.sealed.end == 0) {
     const auto bytes = static_cast<uint32_t>(peer.staged - peer.posted);
     const BatchHeader header{.batch_bytes = bytes,
-                             .message_count = static_cast<uint16_t>(peer.open_messages),
+                             .message_count = static_cast<uint16_t>(peer.open_messages()),
                              .version = kWireVersion,
                              .session = peer.seen_session,
                              .number = peer.batches_posted,
                              .released = peer.released,
-                             .reserved = 0};
+                             .call_count = static_cast<uint16_t>(peer.open_calls),
+                             .reserved = 0,
+                             .reserved2 = 0};
     peer.mirror.copy_in(peer.posted, &header, sizeof(header));
     if (peer.mirror.wraps(peer.posted, bytes)) {
       const uint32_t first = peer.mirror.straight_bytes(peer.posted);
@@ -97,8 +103,12 @@ bool Node::post_batch(Peer& peer) noexcept {
 /// What is staged is a batch; what comes now opens the next.
 void Node::close_open_batch(Peer& peer) noexcept {
   peer.sealed = {peer.staged, peer.open_call_bytes};
-  counters_.messages_sent += peer.open_messages;
-  peer.open_messages = 0;
+  counters_.messages_sent += peer.open_messages();
+  counters_.calls += peer.open_calls;
+  ++peer.open_batch;
+  peer.closed = peer.staged;
+  peer.open_calls = 0;
+  peer.open_answers = 0;
   peer.open_call_bytes = 0;
   peer.turns_put_off = 0;
   peer.released_told = peer.released;
@@ -152,7 +162,7 @@ void Node::flush() noexcept {
     if (peer.usable()) {
       release(peer);
       if (peer.sealed.end > 0) more = !post_batch(peer);
-      if (peer.open_messages > 0 && !more) {
+      if (peer.open_messages() > 0 && !more) {
         if (!may_post(peer)) {
           read_credit_cell(peer);
           ++peer.turns_put_off;

@@ -7,7 +7,7 @@
 //
 // ALGEBRA  (is_valid)                           checked by tests after every step
 //   open batch       [posted or sealed end, staged) of the mirror, header first; empty when
-//                    open_messages == 0
+//                    open_messages() == 0
 //   staged - freed   == bytes of batches not released by the peer + the open batch  <= ring_bytes
 //   call_room   == share - sum of call_bytes over those batches
 //   answer_room == share - sum of answer_cost over calls in flight and answers not yet released
@@ -51,7 +51,11 @@ struct InBatch {
   uint32_t bytes = 0;
   uint32_t answer_cost = 0;  ///< room that its answers had reserved
   uint16_t message_count = 0;
-  uint16_t calls_left = 0;  ///< not yet served
+  uint16_t calls_left = 0;    ///< not yet served
+  uint16_t calls_unseen = 0;  ///< not yet walked
+
+  /// Its messages are looked at when they are served, and not before.
+  [[nodiscard]] bool only_calls() const noexcept { return calls_unseen == message_count; }
 };
 
 /// Where serving stands in a batch.
@@ -101,9 +105,12 @@ struct Peer {
   uint64_t staged = 0;
   uint64_t posted = 0;
   uint64_t freed = 0;
-  uint64_t opened_ns = 0;  ///< hold: when the open batch got its first message
-  uint32_t open_messages = 0;
+  uint64_t opened_ns = 0;   ///< hold: when the open batch got its first message
+  uint64_t closed = 0;      ///< where the open batch begins
+  uint32_t open_calls = 0;  ///< messages of the open batch
+  uint32_t open_answers = 0;
   uint32_t open_call_bytes = 0;
+  uint32_t open_batch = 0;     ///< number of the batch that is being staged
   uint32_t turns_put_off = 0;  ///< clocked: flushes that the open batch has waited for company
   SealedBatch sealed{};
   uint32_t call_room = 0;  ///< ring bytes that calls may still take
@@ -133,10 +140,7 @@ struct Peer {
   [[nodiscard]] bool usable() const noexcept {
     return state == State::up || state == State::draining;
   }
-  /// Number of the batch that is being staged.
-  [[nodiscard]] uint32_t open_batch() const noexcept {
-    return batches_posted + (sealed.end > 0 ? 1 : 0);
-  }
+  [[nodiscard]] uint32_t open_messages() const noexcept { return open_calls + open_answers; }
   /// Batches have come that are not walked, or calls that are not served.
   [[nodiscard]] bool has_backlog() const noexcept {
     return serving || batches_walked != batches_received;

@@ -78,7 +78,9 @@ void Node::start_session(Peer& peer) {
   peer.heard = false;
   peer.beat = peer.their_beat = 0;
   peer.staged = peer.posted = peer.freed = 0;
-  peer.open_messages = peer.open_call_bytes = peer.turns_put_off = 0;
+  peer.closed = 0;
+  peer.open_calls = peer.open_answers = peer.open_call_bytes = peer.open_batch = 0;
+  peer.turns_put_off = 0;
   peer.sealed = {};
   peer.batches_posted = peer.batches_through = peer.batches_released = 0;
   peer.received_end = peer.walk_position = 0;

@@ -94,10 +94,12 @@ struct BatchHeader {
   uint32_t batch_bytes;  ///< with this header, a multiple of 16
   uint16_t message_count;
   uint16_t version;
-  uint64_t session;   ///< the receiver's grant
-  uint32_t number;    ///< of the batch in its session, from 0
-  uint32_t released;  ///< batches of the receiver that the sender has released, in this session
-  uint64_t reserved;  ///< 0
+  uint64_t session;     ///< the receiver's grant
+  uint32_t number;      ///< of the batch in its session, from 0
+  uint32_t released;    ///< batches of the receiver that the sender has released, in this session
+  uint16_t call_count;  ///< of the messages
+  uint16_t reserved;    ///< 0
+  uint32_t reserved2;   ///< 0
 };
 static_assert(sizeof(BatchHeader) == 32);
 

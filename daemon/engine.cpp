@@ -44,7 +44,9 @@ uint32_t Engine::turn() noexcept {
   uint32_t done = 0;
   if (network_ != nullptr) {
     done += take_answers();
-    done += end_moves() + serve_inbound();
+    if (moves_out_ + commit_count_ > 0) [[unlikely]]
+      done += end_moves();
+    done += serve_inbound();
   }
   done += scan_ground_queue();
   if (transfer_count_ > 0) [[unlikely]]
@@ -199,7 +201,9 @@ inline void Engine::take_answer(Lane& lane, const RemoteAnswer& remote) noexcept
   if (remote.value == nullptr) {
     poke(line.data[0], static_cast<uint64_t>(remote.number));
     if (remote.in_room) placement = Placement::bulk;
-  } else if (remote.value_bytes <= kResponseLineDataBytes) [[likely]] {
+  } else if (remote.value_bytes <= sizeof(uint64_t)) {
+    copy_to_shared(line.data, remote.value, sizeof(uint64_t));  // the client looks at value_bytes
+  } else if (remote.value_bytes <= kResponseLineDataBytes) {
     copy_to_shared(line.data, remote.value, remote.value_bytes);
   } else if (remote.value_bytes <= lane.setup.slot_payload_bytes) {
     placement = Placement::page;

@@ -128,7 +128,14 @@ class Engine final {
   [[nodiscard]] Progress finish(const Pending& p, const StoreAnswer& with) noexcept;
   [[nodiscard]] Progress refuse(const Pending& p, Status status) noexcept;
   void answer(Lane& lane, const Ticket& ticket, Status status, Placement placement,
-              uint32_t value_bytes, uint32_t user_flags, uint64_t version) noexcept;
+              uint32_t value_bytes, uint32_t user_flags, uint64_t version) noexcept {
+    ResponseLine& line = lane.slots[ticket.slot].response;
+    poke(line.value_bytes, value_bytes);
+    poke(line.user_flags, user_flags);
+    poke(line.version, version);
+    publish(line.head, response_head(ticket.seq, status, placement));  // [B]
+    count<uint64_t>(block_.by_status[static_cast<uint8_t>(status) & 15], 1);
+  }
 
   // inbound.cpp
   uint32_t serve_inbound() noexcept;
@@ -204,6 +211,7 @@ class Engine final {
   std::array<Move, kMovesMax> moves_{};
   std::array<uint32_t, kMovesMax> commit_due_{};  ///< puts that are moved, not yet visible
   uint32_t commit_count_ = 0;
+  uint32_t moves_out_ = 0;  ///< that the network has not told the end of
 
   CommandQueue commands_;
 };

@@ -135,14 +135,4 @@ Engine::Progress Engine::refuse(const Pending& p, Status status) noexcept {
   return Progress::answered;
 }
 
-void Engine::answer(Lane& lane, const Ticket& ticket, Status status, Placement placement,
-                    uint32_t value_bytes, uint32_t user_flags, uint64_t version) noexcept {
-  ResponseLine& line = lane.slots[ticket.slot].response;
-  poke(line.value_bytes, value_bytes);
-  poke(line.user_flags, user_flags);
-  poke(line.version, version);
-  publish(line.head, response_head(ticket.seq, status, placement));  // [B]
-  count<uint64_t>(block_.by_status[static_cast<uint8_t>(status) & 15], 1);
-}
-
 }  // namespace copykv

@@ -165,6 +165,7 @@ bool Engine::start_move(const RemoteRequest& request, uint32_t move) noexcept {
     store_.abort(transfer);
     return false;
   }
+  ++moves_out_;
   count<uint64_t>(block_.transfers, 1);
   return true;
 }
@@ -173,6 +174,7 @@ bool Engine::start_move(const RemoteRequest& request, uint32_t move) noexcept {
 uint32_t Engine::end_moves() noexcept {
   std::array<MoveEnd, kMovedPerTurn> ends;
   const uint32_t count = network_->take_moved(ends);
+  moves_out_ -= count;
   for (uint32_t index = 0; index < count; ++index) {
     Move& move = moves_[ends[index].move];
     if (!ends[index].ok) {

@@ -26,8 +26,9 @@ struct RemoteAnswer {
   uint32_t user_flags = 0;
   uint64_t version = 0;
   int64_t number = 0;
-  const std::byte* value = nullptr;  ///< valid until flush; nullptr: it is not here
-  uint32_t value_bytes = 0;          ///< also of a value that is not here
+  /// Readable to the next multiple of 8, valid until flush; nullptr: it is not here.
+  const std::byte* value = nullptr;
+  uint32_t value_bytes = 0;  ///< also of a value that is not here
 };
 
 /// A request of another rank: checked, its key in private memory. A plain one (Path, as of a
@@ -89,7 +90,8 @@ class Network {
   /// The requests from `index` on of the last take_requests come again in a later turn.
   virtual void put_back(uint32_t /*index*/) noexcept {}
   /// `value_bytes` of the answer's value go along.
-  virtual void reply(const RemoteRequest&, const StoreAnswer&, uint32_t /*value_bytes*/) noexcept {}
+  virtual void reply(const RemoteRequest& request, const StoreAnswer& answer,
+                     uint32_t value_bytes) noexcept = 0;
 
   /// Fetches a put's value into `memory`, or brings a get's value from there. The request is taken
   /// over: reply_moved follows after the end was told. False: not now.

@@ -74,6 +74,16 @@ inline void copy_words(std::byte* to, const void* from, uint32_t bytes) noexcept
   }
 }
 
+/// The same from memory that others may write.
+inline void copy_shared_words(std::byte* to, const uint64_t* from, uint32_t bytes) noexcept {
+  if (bytes > 8) [[unlikely]] {
+    copy_from_shared(to, from, bytes);
+  } else if (bytes > 0) {
+    const uint64_t word = peek(*from);
+    std::memcpy(to, &word, 8);
+  }
+}
+
 /// One of the words of a head, or of what stands behind it.
 [[nodiscard]] inline uint64_t load_word(const std::byte* from) noexcept {
   uint64_t word;

@@ -29,7 +29,9 @@ uint32_t RpcNetwork::take_requests(std::span<RemoteRequest> requests) noexcept {
   uint32_t index = 0;
   taken_ = node_->take_calls(room, [&](const InboundCall& call) {
     calls_[index] = call;
-    if (!decode(call, index, requests[index])) return false;
+    if (!decode(call.payload, call.payload_bytes, call.answer_bytes_max, index, requests[index])) {
+      return false;
+    }
     ++index;
     return true;
   });
@@ -37,32 +39,32 @@ uint32_t RpcNetwork::take_requests(std::span<RemoteRequest> requests) noexcept {
 }
 
 /// False: it makes no sense.
-inline bool RpcNetwork::decode(const InboundCall& call, uint32_t index,
-                               RemoteRequest& to) noexcept {
-  if (call.payload_bytes < sizeof(RemoteRequestHead) ||
-      call.answer_bytes_max < sizeof(RemoteAnswerHead)) [[unlikely]] {
+[[gnu::always_inline]] inline bool RpcNetwork::decode(const std::byte* payload,
+                                                      uint32_t payload_bytes,
+                                                      uint32_t answer_bytes_max, uint32_t index,
+                                                      RemoteRequest& to) noexcept {
+  if (payload_bytes < sizeof(RemoteRequestHead) || answer_bytes_max < sizeof(RemoteAnswerHead))
+      [[unlikely]] {
     return false;
   }
   to.index = index;
-  to.answer_value_bytes_max =
-      call.answer_bytes_max - static_cast<uint32_t>(sizeof(RemoteAnswerHead));
-  const uint64_t shape = load_word(call.payload);
+  to.answer_value_bytes_max = answer_bytes_max - static_cast<uint32_t>(sizeof(RemoteAnswerHead));
+  const uint64_t shape = load_word(payload);
   const auto key_bytes = static_cast<uint16_t>(shape >> 16);
   const auto value_bytes = static_cast<uint32_t>(shape >> 32);
   const uint32_t value_at = sizeof(RemoteRequestHead) + round_up_8(key_bytes);
-  if (shape == RemoteRequestHead::shape_of(Op::get, key_bytes, 0) &&
-      call.payload_bytes == value_at) {
+  if (shape == RemoteRequestHead::shape_of(Op::get, key_bytes, 0) && payload_bytes == value_at) {
     to.path = Path::plain_get;
   } else if (shape == RemoteRequestHead::shape_of(Op::put, key_bytes, value_bytes) &&
-             value_bytes - 1 < kInlineValueBytes && call.payload_bytes == value_at + value_bytes &&
-             load_word(call.payload + offsetof(RemoteRequestHead, user_flags)) == 0) {
+             value_bytes - 1 < kInlineValueBytes && payload_bytes == value_at + value_bytes &&
+             load_word(payload + offsetof(RemoteRequestHead, user_flags)) == 0) {
     to.path = Path::plain_put;
     to.value_bytes = value_bytes;
-    to.value = call.payload + value_at;
+    to.value = payload + value_at;
   } else {
-    return decode_general(call, index, to);
+    return decode_general(payload, payload_bytes, index, to);
   }
-  return take_key(call.payload + sizeof(RemoteRequestHead), key_bytes, index, to);
+  return take_key(payload + sizeof(RemoteRequestHead), key_bytes, index, to);
 }
 
 /// From the ring to private memory. False: there is none, or it is too long.
@@ -71,17 +73,15 @@ inline bool RpcNetwork::take_key(const std::byte* from, uint32_t bytes, uint32_t
   if (bytes - 1 >= kKeyBytesMax) [[unlikely]]
     return false;
   std::byte* const key = key_rooms_[index].bytes;
-  const auto* name = reinterpret_cast<const char*>(key);
   copy_words(key, from, bytes);
-  // A length known here makes the hash straight code.
-  to.key = {key, bytes, bytes == 8 ? hash_key({name, 8}) : hash_key({name, bytes})};
+  to.key = {key, bytes, hash_key({reinterpret_cast<const char*>(key), bytes})};
   return true;
 }
 
-bool RpcNetwork::decode_general(const InboundCall& call, uint32_t index,
+bool RpcNetwork::decode_general(const std::byte* payload, uint32_t payload_bytes, uint32_t index,
                                 RemoteRequest& to) noexcept {
   RemoteRequestHead head;
-  std::memcpy(&head, call.payload, sizeof(head));
+  std::memcpy(&head, payload, sizeof(head));
   if (head.op < kOpFirst || head.op > kOpLast ||
       (head.mode & ~(kModeCondition | kModeDescriptor)) != 0) {
     return false;
@@ -91,21 +91,21 @@ bool RpcNetwork::decode_general(const InboundCall& call, uint32_t index,
   const uint32_t value_inside = op == Op::put && !moved ? head.value_bytes : 0;
   const uint32_t key_at = sizeof(head) + (moved ? sizeof(RemoteMemory) : 0);
   const uint32_t value_at = key_at + round_up_8(head.key_bytes);
-  if (value_inside > kInlineValueBytes || call.payload_bytes != value_at + value_inside) {
+  if (value_inside > kInlineValueBytes || payload_bytes != value_at + value_inside) {
     return false;
   }
   to.path = Path::general;
   to.op = op;
   to.condition = static_cast<Condition>(head.mode & kModeCondition);
   to.value_bytes = op == Op::put ? head.value_bytes : 0;
-  to.value = value_inside > 0 ? call.payload + value_at : nullptr;
+  to.value = value_inside > 0 ? payload + value_at : nullptr;
   to.user_flags = head.user_flags;
   to.ttl_ms = head.ttl_ms;
   to.argument = head.argument;
   to.room_bytes = 0;
   if (moved) {
     RemoteMemory& memory = call_memory_[index];
-    std::memcpy(&memory, call.payload + sizeof(head), sizeof(memory));
+    std::memcpy(&memory, payload + sizeof(head), sizeof(memory));
     if (op == Op::get) {
       to.room_bytes = memory.bytes;
     } else if (op != Op::put || head.value_bytes <= kInlineValueBytes ||
@@ -113,7 +113,7 @@ bool RpcNetwork::decode_general(const InboundCall& call, uint32_t index,
       return false;
     }
   }
-  if (has_key(op)) return take_key(call.payload + key_at, head.key_bytes, index, to);
+  if (has_key(op)) return take_key(payload + key_at, head.key_bytes, index, to);
   to.key = {key_rooms_[index].bytes, 0, 0};
   return head.key_bytes == 0;
 }

@@ -114,35 +114,40 @@ void RpcNetwork::release_descriptor(uint32_t descriptor) noexcept {
 
 uint32_t RpcNetwork::call(std::span<const Pending> requests, Sent& sent) noexcept {
   uint32_t accepted = 0;
+  Sent last = Sent::accepted;
   for (const Pending& request : requests) {
-    if (request.owner >= owners_.size()) [[unlikely]] {
-      sent = Sent::unreachable;
+    if (request.owner >= owner_count_) [[unlikely]] {
+      last = Sent::unreachable;
+    } else if (request.path == Path::remote_get) {
+      last = call_plain<Op::get>(request);
+    } else if (request.path == Path::remote_put) {
+      last = call_plain<Op::put>(request);
     } else {
-      sent = is_remote(request.path) ? call_plain(request) : call_general(request);
+      last = call_general(request);
     }
-    if (sent != Sent::accepted) [[unlikely]]
+    if (last != Sent::accepted) [[unlikely]]
       break;
     ++accepted;
   }
+  sent = last;
   return accepted;
 }
 
 /// A get or put whose key and value stand in the line, as most are.
+template <Op op>
 [[gnu::always_inline]] inline Network::Sent RpcNetwork::call_plain(
     const Pending& request) noexcept {
   constexpr uint32_t kHeadBytes = sizeof(RemoteRequestHead);
-  const bool with_value = is_put(request.path);
-  const Op op = with_value ? Op::put : Op::get;
   const uint32_t key_bytes = request.key.bytes;
-  const uint32_t value_bytes = with_value ? request.value_bytes : 0;
+  const uint32_t value_bytes = op == Op::put ? request.value_bytes : 0;
   const uint32_t value_at = kHeadBytes + round_up_8(key_bytes);
   const uint32_t answer_bytes =
-      static_cast<uint32_t>(sizeof(RemoteAnswerHead)) + (with_value ? 0 : answer_reserve_bytes_);
+      static_cast<uint32_t>(sizeof(RemoteAnswerHead)) + (op == Op::put ? 0 : answer_reserve_bytes_);
   const auto write = [&](std::byte* to, CallTag& tag) {
     tag = pack(request.ticket(), op, kNoDescriptor);
     store_words(to, RemoteRequestHead::shape_of(op, key_bytes, value_bytes), 0, 0);
     copy_words(to + kHeadBytes, request.key.data, key_bytes);
-    if (with_value) copy_from_shared(to + value_at, request.line_value(), value_bytes);
+    if (op == Op::put) copy_shared_words(to + value_at, request.line_value(), value_bytes);
   };
   return sent_of(node_->call(owners_[request.owner], value_at + value_bytes, answer_bytes, write));
 }

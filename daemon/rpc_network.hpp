@@ -32,7 +32,10 @@ class RpcNetwork final : public Network {
 
   [[nodiscard]] copyrpc::Node& node() noexcept { return *node_; }
   /// Owners by index (RankHeader::owners): which node each is. Before the thread starts.
-  void set_owners(std::vector<copyrpc::PeerId> nodes) { owners_ = std::move(nodes); }
+  void set_owners(std::vector<copyrpc::PeerId> nodes) {
+    owners_ = std::move(nodes);
+    owner_count_ = static_cast<uint32_t>(owners_.size());
+  }
 
   /// The next turn looks whether peers want something: after a sleep, or instead of one.
   void poll_next_turn() noexcept { turns_ = kTurnsPerIdlePoll - 1; }
@@ -65,6 +68,7 @@ class RpcNetwork final : public Network {
     copyrpc::Memory memory{};
     uint32_t next_free = 0;
   };
+  template <Op op>
   [[nodiscard]] Sent call_plain(const Pending& request) noexcept;
   [[nodiscard]] Sent call_general(const Pending& request) noexcept;
   [[nodiscard]] Sent describe(const Pending& request, uint32_t& descriptor) noexcept;
@@ -75,10 +79,10 @@ class RpcNetwork final : public Network {
   [[nodiscard]] static bool decode_plain(const copyrpc::Answer& answer, RemoteAnswer& to) noexcept;
   [[nodiscard]] bool decode_answer(Op op, uint32_t descriptor, std::span<const std::byte> payload,
                                    RemoteAnswer& to) noexcept;
-  [[nodiscard]] bool decode(const copyrpc::InboundCall& call, uint32_t index,
-                            RemoteRequest& request) noexcept;
-  [[nodiscard]] bool decode_general(const copyrpc::InboundCall& call, uint32_t index,
-                                    RemoteRequest& request) noexcept;
+  [[nodiscard]] bool decode(const std::byte* payload, uint32_t payload_bytes,
+                            uint32_t answer_bytes_max, uint32_t index, RemoteRequest& to) noexcept;
+  [[nodiscard]] bool decode_general(const std::byte* payload, uint32_t payload_bytes,
+                                    uint32_t index, RemoteRequest& to) noexcept;
   [[nodiscard]] bool take_key(const std::byte* from, uint32_t bytes, uint32_t index,
                               RemoteRequest& to) noexcept;
   void send_reply(const copyrpc::InboundCall& call, const StoreAnswer& answer, bool in_room,
@@ -89,6 +93,7 @@ class RpcNetwork final : public Network {
   std::unique_ptr<copyrpc::Node> node_;
   copyrpc::Memory arena_{};
   std::vector<copyrpc::PeerId> owners_;
+  uint32_t owner_count_ = 0;
   uint32_t turns_ = 0;
   uint32_t answer_reserve_bytes_ = 0;  ///< room for a value in the answer of a get
   PhaseHistogram* rtt_ = nullptr;

@@ -124,7 +124,8 @@ class Store {
     item->version = next_version_;
     const auto* from = static_cast<const uint64_t*>(value);
     auto* to = reinterpret_cast<uint64_t*>(item->at(sizeof(Item) + round_up_8(key.bytes)));
-    for (uint32_t word = 0; word * 8 < value_bytes; ++word) poke(to[word], peek(from[word]));
+    if (value_bytes > 0) poke(to[0], peek(from[0]));
+    for (uint32_t word = 1; word * 8 < value_bytes; ++word) poke(to[word], peek(from[word]));
     map_.end_change(*probe.bucket);
     return next_version_++;
   }
