@@ -136,13 +136,14 @@ inline void prefetch_for_write(const void* address) noexcept {
 inline void copy_from_shared(void* out, const void* shared, size_t bytes) noexcept {
   const auto* from = static_cast<const uint64_t*>(shared);
   auto* to = static_cast<unsigned char*>(out);
-  for (; bytes >= 8; bytes -= 8, to += 8, ++from) {
-    const uint64_t word = peek(*from);
-    std::memcpy(to, &word, 8);
+  const size_t words = bytes / 8;
+  for (size_t index = 0; index < words; ++index) {
+    const uint64_t word = peek(from[index]);
+    std::memcpy(to + 8 * index, &word, 8);
   }
-  if (bytes > 0) {
-    const uint64_t word = peek(*from);
-    std::memcpy(to, &word, bytes);
+  if (bytes % 8 > 0) {
+    const uint64_t word = peek(from[words]);
+    std::memcpy(to + 8 * words, &word, bytes % 8);
   }
 }
 
@@ -151,15 +152,16 @@ inline void copy_from_shared(void* out, const void* shared, size_t bytes) noexce
 inline void copy_to_shared(void* shared, const void* data, size_t bytes) noexcept {
   auto* to = static_cast<uint64_t*>(shared);
   const auto* from = static_cast<const unsigned char*>(data);
-  for (; bytes >= 8; bytes -= 8, from += 8, ++to) {
+  const size_t words = bytes / 8;
+  for (size_t index = 0; index < words; ++index) {
     uint64_t word;
-    std::memcpy(&word, from, 8);
-    poke(*to, word);
+    std::memcpy(&word, from + 8 * index, 8);
+    poke(to[index], word);
   }
-  if (bytes > 0) {
+  if (bytes % 8 > 0) {
     uint64_t word = 0;
-    std::memcpy(&word, from, bytes);
-    poke(*to, word);
+    std::memcpy(&word, from + 8 * words, bytes % 8);
+    poke(to[words], word);
   }
 }
 

@@ -22,9 +22,9 @@ using copykv::Outcome;
 namespace {
 
 constexpr uint32_t kRingBytesMax = 1U << 20;
+static_assert((kRingBytesMax - sizeof(BatchHeader)) / sizeof(MessageHeader) <= UINT16_MAX,
+              "the messages of a batch are counted in 16 bits");
 constexpr uint32_t kPageBytes = 4096;
-constexpr uint32_t kOldCallsPerBeat = 256;
-constexpr uint32_t kTimedOutMax = 256;
 
 [[nodiscard]] std::byte* map_memory(uint64_t bytes) noexcept {
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
@@ -112,7 +112,7 @@ Outcome<void> Node::take_mailbox() {
   for (PeerId id = 0; id < options_.nodes; ++id) peers_[id].id = id;
   serving_.size_for(options_.nodes);
   transfers_.size_for(options_.transfers_max);
-  timed_out_.size_for(kTimedOutMax);
+  stage_scratch_.resize(round_up_16(options_.message_bytes_max));
   answer_scratch_.resize(round_up_16(options_.message_bytes_max));
   call_scratch_.resize(round_up_16(options_.message_bytes_max));
   now_ns_ = clock_.now_ns();
@@ -215,7 +215,7 @@ void Node::tick(uint64_t now_ns) noexcept {
   now_ns_ = now_ns;
   for (uint32_t index = 0; index < failing_count_;) {
     Peer& peer = *failing_[index];
-    if (peer.calls.oldest == kNoCall && peer.posts_outstanding == 0) {
+    if (peer.calls_out == 0 && peer.posts_outstanding == 0) {
       failing_[index] = failing_[--failing_count_];
       finish_failing(peer);
     } else {
@@ -224,6 +224,7 @@ void Node::tick(uint64_t now_ns) noexcept {
   }
   if (now_ns < next_beat_ns_) return;
   next_beat_ns_ = now_ns + options_.beat_ns / 4;
+  calls_to_check_ = calls_.end();
   beat();
 }
 
@@ -258,32 +259,15 @@ void Node::beat() noexcept {
           ++peer.beat;
           if (write_credit(peer)) peer.retry_ns = now_ns_ + options_.beat_ns;
         }
-        end_old_calls(peer);
         break;
       }
     }
   }
 }
 
-/// Ends calls that wait too long. Their records stay until the answer comes or the session ends:
-/// the answer's room is still reserved.
-void Node::end_old_calls(Peer& peer) noexcept {
-  uint32_t index = peer.calls.oldest;
-  for (uint32_t looked = 0; index != kNoCall && looked < kOldCallsPerBeat; ++looked) {
-    if (timed_out_.size() == kTimedOutMax) return;
-    CallRecord& record = calls_.at(index);
-    index = record.newer;
-    if (record.abandoned) continue;
-    if (now_ns_ - record.started_ns <= options_.call_timeout_ns) return;
-    record.abandoned = true;
-    ++counters_.calls_lost;
-    timed_out_.push({.tag = record.tag, .end = CallEnd::timed_out, .peer = peer.id});
-  }
-}
-
 bool Node::busy() const noexcept {
   return calls_.in_use() > 0 || active_count_ > 0 || failing_count_ > 0 || !arrivals_.empty() ||
-         !serving_.empty() || !transfers_.empty() || !timed_out_.empty();
+         !serving_.empty() || !transfers_.empty();
 }
 
 uint32_t Node::peers_up() const noexcept {
@@ -329,10 +313,10 @@ bool Node::is_valid(const Peer& peer) const {
     call_bytes += peer.out_batch(number).call_bytes;
   }
   return out_bytes == peer.staged - peer.freed && out_bytes <= peer.mirror.bytes &&
-         call_bytes == peer.call_bytes_out && call_bytes <= peer.share &&
-         peer.answer_reserved <= peer.share && peer.bytes_in <= peer.ring.bytes &&
-         (peer.open_messages == 0) ==
-             (peer.staged == (peer.sealed.end > 0 ? peer.sealed.end : peer.posted)) &&
+         call_bytes == peer.share - peer.call_room && call_bytes <= peer.share &&
+         peer.answer_room <= peer.share && peer.bytes_in <= peer.ring.bytes &&
+         peer.closed == (peer.sealed.end > 0 ? peer.sealed.end : peer.posted) &&
+         (peer.open_messages() == 0) == (peer.staged == peer.closed) &&
          peer.batches_posted - peer.batches_released <= peer.grant.batches_max;
 }
 

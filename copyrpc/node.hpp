@@ -22,8 +22,8 @@
 // ORDER       Messages to one peer are served in the order in which they were staged.
 // TRUST       Whatever a peer wrote is copied, checked, and only the copy used. A violation fails
 //   that peer (violations counts), and nothing else.
-// FILES       node.cpp (memory, poll, tick), session.cpp (connecting, failing), outbound.cpp (call,
-//   reply, flush), inbound.cpp (batches, answers, calls).
+// FILES       node.cpp (memory, poll, tick), session.cpp (connecting, failing), messages.hpp
+//   (what each message passes), outbound.cpp and inbound.cpp (batches).
 #pragma once
 
 #include <array>
@@ -81,7 +81,7 @@ struct Answer {
   PeerId peer = kNoPeer;
   const std::byte* payload = nullptr;  ///< 16-byte aligned; valid until flush
   uint32_t payload_bytes = 0;
-  uint64_t rtt_ns = 0;  ///< call to answer, of every 16th call; else 0
+  uint64_t rtt_ns = 0;  ///< call to answer, of one call in 16; else 0
 };
 
 struct InboundCall {
@@ -104,7 +104,6 @@ struct NodeCounters {
   uint64_t calls;
   uint64_t answers;  ///< to own calls
   uint64_t calls_served;
-  uint64_t replies;
   uint64_t messages_sent;
   uint64_t batches_sent;
   uint64_t batches_received;
@@ -146,25 +145,36 @@ class Node {
     unreachable,  ///< no session with that peer
     too_large,    ///< larger than message_bytes_max of either side
   };
-  /// The payload is `head`, then `body` at the next multiple of 8. `body` may be memory that others
-  /// write (8-byte aligned, readable to the next multiple of 8). Both are copied.
-  [[nodiscard]] Sent call(PeerId peer, std::span<const std::byte> head,
-                          std::span<const std::byte> body, uint32_t answer_bytes_max,
-                          const CallTag& tag) noexcept;
+  /// `write(std::byte*, CallTag&)` puts the payload where it leaves from (16-byte aligned, writable
+  /// to the next multiple of 16), and what is wanted back with the answer into the tag. It is
+  /// called before `call` returns, once if the call is accepted, else not at all.
+  template <class Write>
+  [[nodiscard]] Sent call(PeerId peer, uint32_t payload_bytes, uint32_t answer_bytes_max,
+                          Write&& write) noexcept;
+  /// The same with a payload that stands somewhere.
+  [[nodiscard]] Sent call(PeerId peer, std::span<const std::byte> payload,
+                          uint32_t answer_bytes_max, const CallTag& tag) noexcept;
 
   /// Takes what the fabric has. Returns the number of events.
   uint32_t poll() noexcept;
-  /// Ends of own calls. Returns how many.
+  /// Ends of own calls, each told to `take(const Answer&)`, which returns whether what the peer
+  /// sent makes sense; if it does not, the peer fails, as for a violation. Returns how many.
+  template <class Take>
+  uint32_t take_answers(uint32_t answers_max, Take&& take) noexcept;
   [[nodiscard]] uint32_t take_answers(std::span<Answer> answers) noexcept;
-  /// Calls of peers, in order per peer, taking turns between them. Before the next flush each must
-  /// be answered (reply), taken over (nothing: copy what is needed, reply later), or put back.
+  /// Calls of peers, in order per peer, taking turns between them; `take(const InboundCall&)` as
+  /// above, one that makes no sense does not count. Before the next flush each must be answered
+  /// (reply), taken over (nothing: copy what is needed, reply later), or put back.
+  template <class Take>
+  [[nodiscard]] uint32_t take_calls(uint32_t calls_max, Take&& take) noexcept;
   [[nodiscard]] uint32_t take_calls(std::span<InboundCall> calls) noexcept;
   /// Gives back the last calls of the last take_calls: they will come again, in order.
   void put_back(std::span<const InboundCall> calls) noexcept;
-  /// As call; at most call.answer_bytes_max. Never fails; to a peer that has failed it does
-  /// nothing.
-  void reply(const InboundCall& call, std::span<const std::byte> head,
-             std::span<const std::byte> body) noexcept;
+  /// `write(std::byte*)` as for a call; at most call.answer_bytes_max. Never fails; to a peer that
+  /// has failed it does nothing.
+  template <class Write>
+  void reply(const InboundCall& call, uint32_t payload_bytes, Write&& write) noexcept;
+  void reply(const InboundCall& call, std::span<const std::byte> payload) noexcept;
   /// Whether the peer that made this call can still be answered.
   [[nodiscard]] bool is_live(const InboundCall& call) const noexcept {
     const Peer& peer = peers_[call.peer];
@@ -172,9 +182,6 @@ class Node {
   }
   /// Lets messages go, as the policy says, and gives back what was taken.
   void flush() noexcept;
-
-  /// For who finds that what a peer sent makes no sense: fails it, as a violation.
-  void reject(PeerId peer, const char* what) noexcept { violate(peers_[peer], what); }
 
   /// For who must know that a peer has stopped touching memory: ends the session.
   void drop(PeerId peer, const char* why) noexcept { fail(peers_[peer], why); }
@@ -220,7 +227,6 @@ class Node {
   void on_completion(const Completion& completion) noexcept;
   void on_arrival(uint32_t immediate) noexcept;
   void beat() noexcept;
-  void end_old_calls(Peer& peer) noexcept;
   [[nodiscard]] bool is_valid(const Peer& peer) const;
 
   // session.cpp
@@ -234,26 +240,18 @@ class Node {
   void finish_failing(Peer& peer) noexcept;
   [[nodiscard]] bool check_hello(const Peer& peer, const Hello& hello) const noexcept;
 
-  // outbound.cpp
-  void stage(Peer& peer, const MessageHeader& header, std::span<const std::byte> head,
-             std::span<const std::byte> body) noexcept;
-  [[nodiscard]] bool may_post(const Peer& peer) const noexcept;
-  [[nodiscard]] bool post_batch(Peer& peer) noexcept;
-  [[nodiscard]] bool post_part(Peer& peer, uint64_t from, uint32_t bytes) noexcept;
-  [[nodiscard]] bool post_end(Peer& peer, uint64_t from) noexcept;
-  static void close_open_batch(Peer& peer) noexcept;
-  Fabric::Posted count_transfer(PeerId peer, Fabric::Posted posted) noexcept;
-  void take_credit(Peer& peer, uint32_t released) noexcept;
-  void read_credit_cell(Peer& peer) noexcept;
-  [[nodiscard]] bool credit_due(const Peer& peer) const noexcept;
-  [[nodiscard]] bool write_credit(Peer& peer) noexcept;
-  void activate(Peer& peer) noexcept;
-
-  // inbound.cpp
-  void on_batch(Peer& peer) noexcept;
-  void walk(Peer& peer, std::span<Answer> answers, uint32_t& taken) noexcept;
-  [[nodiscard]] bool take_answer(Peer& peer, const MessageHeader& header, uint64_t position,
-                                 std::span<Answer> answers, uint32_t& taken) noexcept;
+  // messages.hpp
+  static constexpr uint32_t kCallChecksPerTurn = 256;
+  template <class Write>
+  void stage(Peer& peer, const MessageHeader& header, Write&& write) noexcept;
+  template <class Take>
+  void walk(Peer& peer, uint32_t& room, Take&& take) noexcept;
+  template <class Take>
+  [[nodiscard]] bool take_answer(Peer& peer, InBatch& batch, const RingView& ring,
+                                 const MessageHeader& header, uint64_t position, uint32_t& room,
+                                 Take&& take) noexcept;
+  template <class Take>
+  [[nodiscard]] uint32_t serve(Peer& peer, uint32_t calls_max, Take&& take) noexcept;
   /// Whether a message with this header fits `left` bytes of its batch, and is no larger than any.
   [[nodiscard]] bool fits(const MessageHeader& header, uint64_t left) const noexcept {
     return header.payload_bytes <= options_.message_bytes_max &&
@@ -263,16 +261,40 @@ class Node {
   [[nodiscard]] bool has_sane_room(const MessageHeader& header) const noexcept {
     return header.answer_room * kGrainBytes <= round_up_16(options_.message_bytes_max);
   }
-  [[nodiscard]] uint32_t take_lost(std::span<Answer> answers) noexcept;
-  [[nodiscard]] uint32_t serve(Peer& peer, std::span<InboundCall> calls) noexcept;
-  [[nodiscard]] bool next_batch_to_serve(Peer& peer) noexcept;
-  [[nodiscard]] static const std::byte* view(const Peer& peer, uint64_t position, uint32_t bytes,
-                                             std::byte* scratch) noexcept {
-    if (!peer.ring.wraps(position, bytes)) [[likely]]
-      return peer.ring.at(position);
-    peer.ring.copy_out(position, scratch, bytes);
-    return scratch;
+  void end_call(Peer& peer, CallRecord& record) noexcept {
+    --peer.calls_out;
+    calls_.remove(record);
   }
+  [[nodiscard]] static const std::byte* view(const RingView& ring, uint64_t position,
+                                             uint32_t bytes, std::vector<std::byte>& scratch,
+                                             bool& scratch_taken) noexcept {
+    if (!ring.wraps(position, bytes)) [[likely]]
+      return ring.at(position);
+    scratch_taken = true;
+    ring.copy_out(position, scratch.data(), bytes);
+    return scratch.data();
+  }
+
+  // outbound.cpp
+  void open_batch(Peer& peer, MessageKind kind) noexcept;
+  void post_at_once(Peer& peer) noexcept;
+  [[nodiscard]] bool may_post(const Peer& peer) const noexcept;
+  [[nodiscard]] bool post_batch(Peer& peer) noexcept;
+  [[nodiscard]] bool post_part(Peer& peer, uint64_t from, uint32_t bytes) noexcept;
+  [[nodiscard]] bool post_end(Peer& peer, uint64_t from) noexcept;
+  void close_open_batch(Peer& peer) noexcept;
+  Fabric::Posted count_transfer(PeerId peer, Fabric::Posted posted) noexcept;
+  void take_credit(Peer& peer, uint32_t released) noexcept;
+  void read_credit_cell(Peer& peer) noexcept;
+  [[nodiscard]] bool credit_due(const Peer& peer) const noexcept;
+  [[nodiscard]] bool write_credit(Peer& peer) noexcept;
+  void activate(Peer& peer) noexcept;
+
+  // inbound.cpp
+  void on_batch(Peer& peer) noexcept;
+  void end_walk(Peer& peer, const InBatch& batch) noexcept;
+  [[nodiscard]] bool take_ended(uint32_t& checks, Answer& answer) noexcept;
+  [[nodiscard]] bool next_batch_to_serve(Peer& peer) noexcept;
   void release(Peer& peer) noexcept;
   void queue_for_serving(Peer& peer) noexcept;
 
@@ -302,7 +324,7 @@ class Node {
   uint64_t now_ns_ = 0;
   uint64_t next_beat_ns_ = 0;
   CallTable calls_;
-  uint64_t calls_made_ = 0;
+  uint32_t calls_to_check_ = 0;  ///< records below this: whether their calls have to end
 
   std::vector<Peer*> active_;
   uint32_t active_count_ = 0;
@@ -330,9 +352,10 @@ class Node {
   Fifo<Arrival> arrivals_;
   Fifo<Peer*> serving_;
   Fifo<TransferEnd> transfers_;
-  Fifo<Answer> timed_out_;
 
-  // For a message that runs over the end of its ring; one of each kind until flush.
+  // For a message that runs over the end of its ring; of those that came, one of each kind until
+  // flush.
+  std::vector<std::byte> stage_scratch_;
   std::vector<std::byte> answer_scratch_;
   std::vector<std::byte> call_scratch_;
   bool answer_scratch_taken_ = false;
@@ -342,3 +365,5 @@ class Node {
 };
 
 }  // namespace copyrpc
+
+#include "copyrpc/messages.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Messages out: staging into the mirror, and the batches that carry them.
+// Batches out: from what is staged in the mirror to the fabric.
 #include <algorithm>
 #include <cstring>
 
@@ -10,25 +10,7 @@
 namespace copyrpc {
 namespace {
 
-constexpr uint32_t kMessagesPerBatchMax = 65'535;
-constexpr uint64_t kCallsPerTimedCall = 16;
 constexpr uint32_t kTurnsPutOffMax = 8;
-
-[[nodiscard]] uint32_t round_up_8(size_t bytes) noexcept {
-  return static_cast<uint32_t>((bytes + 7) & ~size_t{7});
-}
-[[nodiscard]] uint64_t payload_of(std::span<const std::byte> head,
-                                  std::span<const std::byte> body) noexcept {
-  return body.empty() ? head.size() : ((head.size() + 7) & ~size_t{7}) + body.size();
-}
-
-/// From memory that others may write, in words, into a ring.
-void copy_in_shared(const RingView& ring, uint64_t position, const std::byte* from,
-                    uint32_t bytes) noexcept {
-  const uint32_t first = std::min(bytes, ring.straight_bytes(position));
-  copykv::copy_from_shared(ring.at(position), from, first);
-  if (first < bytes) copykv::copy_from_shared(ring.base, from + first, bytes - first);
-}
 
 }  // namespace
 
@@ -38,95 +20,38 @@ void Node::activate(Peer& peer) noexcept {
   active_[active_count_++] = &peer;
 }
 
-Node::Sent Node::call(PeerId to, std::span<const std::byte> head, std::span<const std::byte> body,
-                      uint32_t answer_bytes_max, const CallTag& tag) noexcept {
-  if (to >= peers_.size() || peers_[to].state != Peer::State::up) return Sent::unreachable;
-  Peer& peer = peers_[to];
-  const uint64_t payload = payload_of(head, body);
-  if (payload > std::min(options_.message_bytes_max, peer.grant.message_bytes_max) ||
-      answer_bytes_max > options_.message_bytes_max) {
-    return Sent::too_large;
-  }
-  const auto payload_bytes = static_cast<uint32_t>(payload);
-  const uint32_t bytes =
-      peer.open_messages == 0 ? message_cost(payload_bytes) : message_bytes(payload_bytes);
-  const uint32_t answer_cost = message_cost(answer_bytes_max);
-  if (std::max(message_cost(payload_bytes), answer_cost) > peer.share) return Sent::too_large;
-  if (peer.call_bytes_out + bytes > peer.share || peer.answer_reserved + answer_cost > peer.share ||
-      peer.open_messages >= kMessagesPerBatchMax || calls_.full()) [[unlikely]] {
-    ++counters_.ring_full;
-    read_credit_cell(peer);
-    return Sent::full;
-  }
-  uint64_t id = 0;
-  CallRecord& record = calls_.add(peer.calls, id);
-  record.tag = tag;
-  record.peer = to;
-  record.batch = peer.open_batch();
-  record.answer_cost = answer_cost;
-  record.answer_bytes_max = answer_bytes_max;
-  record.timed = calls_made_++ % kCallsPerTimedCall == 0;
-  record.started_ns = record.timed ? clock_.now_ns() : now_ns_;
-  peer.answer_reserved += answer_cost;
-  peer.call_bytes_out += bytes;
-  peer.open_call_bytes += bytes;
-  ++counters_.calls;
-  stage(peer,
-        {payload_bytes, MessageKind::call, 0,
-         static_cast<uint16_t>(round_up_16(answer_bytes_max) / kGrainBytes), id},
-        head, body);
-  return Sent::accepted;
+Node::Sent Node::call(PeerId to, std::span<const std::byte> payload, uint32_t answer_bytes_max,
+                      const CallTag& tag) noexcept {
+  if (payload.size() > options_.message_bytes_max) return Sent::too_large;
+  return call(to, static_cast<uint32_t>(payload.size()), answer_bytes_max,
+              [&](std::byte* into, CallTag& its_tag) {
+                std::copy(payload.begin(), payload.end(), into);
+                its_tag = tag;
+              });
 }
 
-void Node::reply(const InboundCall& call, std::span<const std::byte> head,
-                 std::span<const std::byte> body) noexcept {
-  Peer& peer = peers_[call.peer];
-  if (!is_live(call)) {
-    ++counters_.late_replies;
-    return;
-  }
-  const uint64_t payload = payload_of(head, body);
-  COPYKV_ASSERT(payload <= call.answer_bytes_max, "answer={} room={}", payload,
+void Node::reply(const InboundCall& call, std::span<const std::byte> payload) noexcept {
+  COPYKV_ASSERT(payload.size() <= call.answer_bytes_max, "answer={} room={}", payload.size(),
                 call.answer_bytes_max);
-  const auto payload_bytes = static_cast<uint32_t>(payload);
-  // The caller promised room: one that has promised more than it has is at fault.
-  if (peer.staged - peer.freed + message_cost(payload_bytes) > peer.mirror.bytes ||
-      peer.open_messages >= kMessagesPerBatchMax) {
-    return violate(peer, "it asked for more answers than it has room for");
-  }
-  ++counters_.replies;
-  stage(peer, {payload_bytes, MessageKind::answer, 0, 0, call.id}, head, body);
+  reply(call, static_cast<uint32_t>(payload.size()),
+        [&](std::byte* into) { std::copy(payload.begin(), payload.end(), into); });
 }
 
-/// Appends to the open batch; there is room.
-void Node::stage(Peer& peer, const MessageHeader& header, std::span<const std::byte> head,
-                 std::span<const std::byte> body) noexcept {
-  if (peer.open_messages == 0) {
-    peer.staged += sizeof(BatchHeader);
-    if (options_.flush.kind == FlushPolicy::Kind::hold) peer.opened_ns = clock_.now_ns();
-    activate(peer);
+/// For the first message of a batch: its header will stand before it.
+void Node::open_batch(Peer& peer, MessageKind kind) noexcept {
+  peer.staged += sizeof(BatchHeader);
+  if (kind == MessageKind::call) {
+    peer.call_room -= static_cast<uint32_t>(sizeof(BatchHeader));
+    peer.open_call_bytes += static_cast<uint32_t>(sizeof(BatchHeader));
   }
-  ++peer.open_messages;
-  ++counters_.messages_sent;
-  peer.mirror.put(peer.staged, header);
-  const uint64_t payload = peer.staged + sizeof(header);
-  if (head.size() % 8 == 0) [[likely]] {
-    peer.mirror.copy_words_in(payload, head.data(), static_cast<uint32_t>(head.size()));
-  } else {
-    peer.mirror.copy_in(payload, head.data(), static_cast<uint32_t>(head.size()));
-  }
-  if (!body.empty()) {
-    copy_in_shared(peer.mirror, payload + round_up_8(head.size()), body.data(),
-                   static_cast<uint32_t>(body.size()));
-  }
-  peer.staged += message_bytes(header.payload_bytes);
-  COPYKV_ASSERT(peer.staged - peer.freed <= peer.mirror.bytes, "staged={} freed={}", peer.staged,
-                peer.freed);
-  if (options_.flush.kind == FlushPolicy::Kind::call && peer.sealed.end == 0 && may_post(peer) &&
-      post_batch(peer)) {
-    fabric_.submit();
-    submit_due_ = false;
-  }
+  if (options_.flush.kind == FlushPolicy::Kind::hold) peer.opened_ns = clock_.now_ns();
+  activate(peer);
+}
+
+void Node::post_at_once(Peer& peer) noexcept {
+  if (peer.sealed.end > 0 || !may_post(peer) || !post_batch(peer)) return;
+  fabric_.submit();
+  submit_due_ = false;
 }
 
 bool Node::may_post(const Peer& peer) const noexcept {
@@ -149,15 +74,19 @@ bool Node::may_post(const Peer& peer) const noexcept {
 
 /// The sealed batch, or one of everything staged. State changes only after a post has succeeded.
 bool Node::post_batch(Peer& peer) noexcept {
+  COPYKV_ASSERT(peer.staged - peer.freed <= peer.mirror.bytes, "staged={} freed={}", peer.staged,
+                peer.freed);
   if (peer.sealed.end == 0) {
     const auto bytes = static_cast<uint32_t>(peer.staged - peer.posted);
     const BatchHeader header{.batch_bytes = bytes,
-                             .message_count = static_cast<uint16_t>(peer.open_messages),
+                             .message_count = static_cast<uint16_t>(peer.open_messages()),
                              .version = kWireVersion,
                              .session = peer.seen_session,
                              .number = peer.batches_posted,
                              .released = peer.released,
-                             .reserved = 0};
+                             .call_count = static_cast<uint16_t>(peer.open_calls),
+                             .reserved = 0,
+                             .reserved2 = 0};
     peer.mirror.copy_in(peer.posted, &header, sizeof(header));
     if (peer.mirror.wraps(peer.posted, bytes)) {
       const uint32_t first = peer.mirror.straight_bytes(peer.posted);
@@ -174,7 +103,12 @@ bool Node::post_batch(Peer& peer) noexcept {
 /// What is staged is a batch; what comes now opens the next.
 void Node::close_open_batch(Peer& peer) noexcept {
   peer.sealed = {peer.staged, peer.open_call_bytes};
-  peer.open_messages = 0;
+  counters_.messages_sent += peer.open_messages();
+  counters_.calls += peer.open_calls;
+  ++peer.open_batch;
+  peer.closed = peer.staged;
+  peer.open_calls = 0;
+  peer.open_answers = 0;
   peer.open_call_bytes = 0;
   peer.turns_put_off = 0;
   peer.released_told = peer.released;
@@ -228,7 +162,7 @@ void Node::flush() noexcept {
     if (peer.usable()) {
       release(peer);
       if (peer.sealed.end > 0) more = !post_batch(peer);
-      if (peer.open_messages > 0 && !more) {
+      if (peer.open_messages() > 0 && !more) {
         if (!may_post(peer)) {
           read_credit_cell(peer);
           ++peer.turns_put_off;

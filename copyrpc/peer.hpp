@@ -7,11 +7,10 @@
 //
 // ALGEBRA  (is_valid)                           checked by tests after every step
 //   open batch       [posted or sealed end, staged) of the mirror, header first; empty when
-//                    open_messages == 0
+//                    open_messages() == 0
 //   staged - freed   == bytes of batches not released by the peer + the open batch  <= ring_bytes
-//   call_bytes_out   == sum of call_bytes over those batches                        <= share
-//   answer_reserved  == sum of answer_cost over calls in flight and answers not yet released
-//                                                                              <= share
+//   call_room   == share - sum of call_bytes over those batches
+//   answer_room == share - sum of answer_cost over calls in flight and answers not yet released
 #pragma once
 
 #include <cstdint>
@@ -52,7 +51,11 @@ struct InBatch {
   uint32_t bytes = 0;
   uint32_t answer_cost = 0;  ///< room that its answers had reserved
   uint16_t message_count = 0;
-  uint16_t calls_left = 0;  ///< not yet served
+  uint16_t calls_left = 0;    ///< not yet served
+  uint16_t calls_unseen = 0;  ///< not yet walked
+
+  /// Its messages are looked at when they are served, and not before.
+  [[nodiscard]] bool only_calls() const noexcept { return calls_unseen == message_count; }
 };
 
 /// Where serving stands in a batch.
@@ -89,6 +92,8 @@ struct Peer {
   RingView ring{};
   RingView mirror{};
   uint32_t share = 0;              ///< of the ring: half for calls, half for answers
+  uint32_t call_bytes_max = 0;     ///< payload that both sides take
+  uint32_t answer_bytes_max = 0;   ///< payload that fits our share
   uint64_t mirror_offset = 0;      ///< in the node's mirror memory
   uint32_t posts_outstanding = 0;  ///< signalled posts not ended
   uint64_t heard_ns = 0;
@@ -100,18 +105,21 @@ struct Peer {
   uint64_t staged = 0;
   uint64_t posted = 0;
   uint64_t freed = 0;
-  uint64_t opened_ns = 0;  ///< hold: when the open batch got its first message
-  uint32_t open_messages = 0;
+  uint64_t opened_ns = 0;   ///< hold: when the open batch got its first message
+  uint64_t closed = 0;      ///< where the open batch begins
+  uint32_t open_calls = 0;  ///< messages of the open batch
+  uint32_t open_answers = 0;
   uint32_t open_call_bytes = 0;
+  uint32_t open_batch = 0;     ///< number of the batch that is being staged
   uint32_t turns_put_off = 0;  ///< clocked: flushes that the open batch has waited for company
   SealedBatch sealed{};
-  uint32_t call_bytes_out = 0;
+  uint32_t call_room = 0;  ///< ring bytes that calls may still take
   uint32_t batches_posted = 0;
   uint32_t batches_through = 0;   ///< of them, ended at the fabric
   uint32_t batches_released = 0;  ///< of them, released by the peer
-  uint32_t answer_reserved = 0;
-  CallList calls{};
-  std::vector<OutBatch> out;  ///< by batch number
+  uint32_t answer_room = 0;       ///< ring bytes that answers may still be promised
+  uint32_t calls_out = 0;         ///< records of the call table
+  std::vector<OutBatch> out;      ///< by batch number
 
   // Inbound.
   uint64_t received_end = 0;  ///< position after the last batch
@@ -132,10 +140,7 @@ struct Peer {
   [[nodiscard]] bool usable() const noexcept {
     return state == State::up || state == State::draining;
   }
-  /// Number of the batch that is being staged.
-  [[nodiscard]] uint32_t open_batch() const noexcept {
-    return batches_posted + (sealed.end > 0 ? 1 : 0);
-  }
+  [[nodiscard]] uint32_t open_messages() const noexcept { return open_calls + open_answers; }
   /// Batches have come that are not walked, or calls that are not served.
   [[nodiscard]] bool has_backlog() const noexcept {
     return serving || batches_walked != batches_received;

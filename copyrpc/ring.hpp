@@ -13,8 +13,6 @@
 namespace copyrpc {
 
 struct RingView {
-  static constexpr uint32_t kWordsBytesMax = 128;
-
   std::byte* base = nullptr;
   uint32_t bytes = 0;  ///< a power of two
 
@@ -33,23 +31,11 @@ struct RingView {
   }
   /// A structure of 16 bytes, which is never split.
   template <class T>
-  void put(uint64_t position, const T& value) const noexcept {
-    static_assert(sizeof(T) == 16);
-    std::memcpy(at(position), &value, sizeof(T));
-  }
-  template <class T>
   [[nodiscard]] T get(uint64_t position) const noexcept {
     static_assert(sizeof(T) == 16);
     T value;
     std::memcpy(&value, at(position), sizeof(T));
     return value;
-  }
-  /// Small and in words of 8 bytes: cheaper than a call of memcpy.
-  void copy_words_in(uint64_t position, const std::byte* from, uint32_t count) const noexcept {
-    if (wraps(position, count) || count > kWordsBytesMax) [[unlikely]]
-      return copy_in(position, from, count);
-    std::byte* to = at(position);
-    for (uint32_t done = 0; done < count; done += 8) std::memcpy(to + done, from + done, 8);
   }
   void copy_in(uint64_t position, const void* from, uint32_t count) const noexcept {
     const uint32_t first = std::min(count, straight_bytes(position));

@@ -56,7 +56,7 @@ void Node::set_peer(const Card& card) {
 
 /// A ring with a new key for the peer, everything at its start, and the hello that says so.
 void Node::start_session(Peer& peer) {
-  COPYKV_ASSERT(peer.posts_outstanding == 0 && peer.calls.oldest == kNoCall, "peer={}", peer.id);
+  COPYKV_ASSERT(peer.posts_outstanding == 0 && peer.calls_out == 0, "peer={}", peer.id);
   peer.retry_ns = now_ns_ + options_.beat_ns;
   std::memset(peer.ring.base + ring_bytes_, 0, kCreditPageBytes);
   auto memory =
@@ -79,10 +79,11 @@ void Node::start_session(Peer& peer) {
   peer.heard = false;
   peer.beat = peer.their_beat = 0;
   peer.staged = peer.posted = peer.freed = 0;
-  peer.open_messages = peer.open_call_bytes = peer.call_bytes_out = peer.turns_put_off = 0;
+  peer.closed = 0;
+  peer.open_calls = peer.open_answers = peer.open_call_bytes = peer.open_batch = 0;
+  peer.turns_put_off = 0;
   peer.sealed = {};
   peer.batches_posted = peer.batches_through = peer.batches_released = 0;
-  peer.answer_reserved = 0;
   peer.received_end = peer.walk_position = 0;
   peer.batches_received = peer.batches_walked = peer.released = peer.released_told = 0;
   peer.bytes_in = peer.bytes_untold = peer.walk_left = 0;
@@ -166,7 +167,9 @@ void Node::accept_grant(Peer& peer, const Hello& hello) noexcept {
   peer.grant.batches_max = std::min(hello.batches_max, batch_slots_);
   peer.seen_session = hello.session;
   peer.mirror.bytes = peer.ring.bytes = std::min(hello.ring_bytes, ring_bytes_);
-  peer.share = peer.ring.bytes / 2;
+  peer.share = peer.call_room = peer.answer_room = peer.ring.bytes / 2;
+  peer.answer_bytes_max = std::min(options_.message_bytes_max, peer.share - message_cost(0));
+  peer.call_bytes_max = std::min(peer.answer_bytes_max, hello.message_bytes_max);
 }
 
 void Node::come_up(Peer& peer) noexcept {
@@ -196,6 +199,7 @@ void Node::fail(Peer& peer, const char* why) noexcept {
   peer.connected = false;
   fabric_.disconnect(peer.id);
   failing_[failing_count_++] = &peer;
+  calls_to_check_ = calls_.end();
 }
 
 void Node::violate(Peer& peer, const char* what) noexcept {
@@ -254,7 +258,7 @@ void Node::take_credit(Peer& peer, uint32_t released) noexcept {
   for (; peer.batches_released != released; ++peer.batches_released) {
     const OutBatch& batch = peer.out_batch(peer.batches_released);
     peer.freed += batch.bytes;
-    peer.call_bytes_out -= batch.call_bytes;
+    peer.call_room += batch.call_bytes;
   }
 }
 

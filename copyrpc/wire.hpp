@@ -94,10 +94,12 @@ struct BatchHeader {
   uint32_t batch_bytes;  ///< with this header, a multiple of 16
   uint16_t message_count;
   uint16_t version;
-  uint64_t session;   ///< the receiver's grant
-  uint32_t number;    ///< of the batch in its session, from 0
-  uint32_t released;  ///< batches of the receiver that the sender has released, in this session
-  uint64_t reserved;  ///< 0
+  uint64_t session;     ///< the receiver's grant
+  uint32_t number;      ///< of the batch in its session, from 0
+  uint32_t released;    ///< batches of the receiver that the sender has released, in this session
+  uint16_t call_count;  ///< of the messages
+  uint16_t reserved;    ///< 0
+  uint32_t reserved2;   ///< 0
 };
 static_assert(sizeof(BatchHeader) == 32);
 
@@ -111,6 +113,11 @@ struct MessageHeader {
   uint8_t reserved;      ///< 0
   uint16_t answer_room;  ///< call: largest answer payload, in units of 16 bytes. answer: 0
   uint64_t id;           ///< chosen by the caller: index and generation
+
+  [[nodiscard]] bool is_call() const noexcept { return kind == MessageKind::call && reserved == 0; }
+  [[nodiscard]] bool is_answer() const noexcept {
+    return kind == MessageKind::answer && reserved == 0 && answer_room == 0;
+  }
 };
 static_assert(sizeof(MessageHeader) == 16);
 

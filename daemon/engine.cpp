@@ -10,7 +10,6 @@
 namespace copykv {
 namespace {
 
-constexpr uint32_t kAnswersPerTurn = 64;
 constexpr uint32_t kCommandsPerTurn = 4;
 constexpr uint64_t kTurnsPerSample = 512;
 
@@ -44,8 +43,10 @@ uint32_t Engine::turn() noexcept {
     return timed_turn();
   uint32_t done = 0;
   if (network_ != nullptr) {
-    done += network_->poll_answers(*this, kAnswersPerTurn);
-    done += end_moves() + serve_inbound();
+    done += take_answers();
+    if (moves_out_ + commit_count_ > 0) [[unlikely]]
+      done += end_moves();
+    done += serve_inbound();
   }
   done += scan_ground_queue();
   if (transfer_count_ > 0) [[unlikely]]
@@ -62,7 +63,7 @@ uint32_t Engine::timed_turn() noexcept {
   uint32_t done = 0;
   if (network_ != nullptr) {
     network_->tick(started_ns);
-    done += network_->poll_answers(*this, kAnswersPerTurn);
+    done += take_answers();
   }
   const bool sampled = turns_ % kTurnsPerSample == 0;
   const uint64_t answered_ns = sampled ? clock_.now_ns() : 0;
@@ -159,7 +160,7 @@ void Engine::close(uint32_t id) noexcept {
 void Engine::free_closing_lanes() noexcept {
   for (uint32_t index = 0; index < closing_count_;) {
     Lane& lane = *closing_[index];
-    if (lane.remote_in_flight > 0) {
+    if (lane.remote_slots != 0) {
       ++index;
       continue;
     }
@@ -171,35 +172,46 @@ void Engine::free_closing_lanes() noexcept {
   }
 }
 
-void Engine::on_answer(const Ticket& ticket, const RemoteAnswer& remote) noexcept {
-  Lane& lane = lanes_[ticket.lane];
+uint32_t Engine::take_answers() noexcept {
+  const uint32_t count = network_->take_answers(answers_);
+  Lane* last = nullptr;
+  for (uint32_t index = 0; index < count; ++index) {
+    Lane& lane = lanes_[answers_[index].ticket.lane];
+    if (&lane != last) {
+      if (last != nullptr) wake_client(*last);
+      last = &lane;
+    }
+    take_answer(lane, answers_[index]);
+  }
+  if (last != nullptr) wake_client(*last);
+  return count;
+}
+
+inline void Engine::take_answer(Lane& lane, const RemoteAnswer& remote) noexcept {
+  const Ticket& ticket = remote.ticket;
   const uint64_t bit = uint64_t{1} << ticket.slot;
   COPYKV_ASSERT((lane.remote_slots & bit) != 0, "lane={} slot={}", ticket.lane, ticket.slot);
   lane.remote_slots &= ~bit;
   lane.moving_slot &= ~bit;
-  --lane.remote_in_flight;
   if (lane.place == Lane::Place::closing) return;  // freed when the last one is back
 
-  const auto value_bytes = static_cast<uint32_t>(remote.value.size());
   ResponseLine& line = lane.slots[ticket.slot].response;
   Placement placement = Placement::line;
   Status status = remote.status;
-  if (remote.in_room) {
-    placement = Placement::bulk;
-  } else if (value_bytes > lane.setup.slot_payload_bytes) {
-    status = Status::buffer_too_small;
-  } else if (value_bytes > kResponseLineDataBytes) {
-    placement = Placement::page;
-    copy_to_shared(lane.payload_of(ticket.slot), remote.value.data(), value_bytes);
-  } else if (value_bytes > 0) {
-    copy_to_shared(line.data, remote.value.data(), value_bytes);
-  } else {
+  if (remote.value == nullptr) {
     poke(line.data[0], static_cast<uint64_t>(remote.number));
+    if (remote.in_room) placement = Placement::bulk;
+  } else if (remote.value_bytes <= sizeof(uint64_t)) {
+    copy_to_shared(line.data, remote.value, sizeof(uint64_t));  // the client looks at value_bytes
+  } else if (remote.value_bytes <= kResponseLineDataBytes) {
+    copy_to_shared(line.data, remote.value, remote.value_bytes);
+  } else if (remote.value_bytes <= lane.setup.slot_payload_bytes) {
+    placement = Placement::page;
+    copy_to_shared(lane.payload_of(ticket.slot), remote.value, remote.value_bytes);
+  } else {
+    status = Status::buffer_too_small;
   }
-  answer(lane, ticket, status, placement, std::max(value_bytes, remote.value_bytes),
-         remote.user_flags, remote.version);
-  light_fence(lane.fence_free);  // [D]
-  wake_client(lane);
+  answer(lane, ticket, status, placement, remote.value_bytes, remote.user_flags, remote.version);
   if (lane.place == Lane::Place::full && lane.moving_slot == 0 && !lane.next_in_flight()) {
     to_ground(lane);
   }

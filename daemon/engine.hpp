@@ -60,7 +60,7 @@ struct Command {
 };
 using CommandQueue = SpscQueue<Command, 256>;
 
-class Engine final : private AnswerSink {
+class Engine final {
  public:
   /// `rank` holds the routing table; `block` takes the counters; `network` is nullptr when the rank
   /// is alone. All must outlive the engine.
@@ -89,13 +89,21 @@ class Engine final : private AnswerSink {
   [[nodiscard]] bool is_valid() const;
 
  private:
+  /// What became of one request.
+  enum class Progress : uint8_t {
+    answered,  ///< or on its way to another rank: the lane goes on
+    busy,      ///< a large value is moving: the lane stops behind this request
+    again,     ///< nothing was done: the same request in a later turn
+  };
+
   // engine.cpp
   uint32_t timed_turn() noexcept;
   uint32_t take_commands() noexcept;
   void attach(const LaneSetup& setup) noexcept;
   void close(uint32_t lane) noexcept;
   void free_closing_lanes() noexcept;
-  void on_answer(const Ticket& ticket, const RemoteAnswer& answer) noexcept override;
+  uint32_t take_answers() noexcept;
+  void take_answer(Lane& lane, const RemoteAnswer& answer) noexcept;
 
   // intake.cpp
   uint32_t scan_ground_queue() noexcept;
@@ -103,6 +111,8 @@ class Engine final : private AnswerSink {
   void look_at_parked_lane() noexcept;
   uint32_t run_group() noexcept;
   Pending* run_one(Pending* pending, const Pending* end, uint32_t& done) noexcept;
+  Pending* go_on(Pending* pending, const Pending* end, Progress progress, uint32_t& done) noexcept;
+  Pending* send_run(Pending* first, const Pending* end, uint32_t& done) noexcept;
   void refuse_sequence(Lane& lane, uint32_t seq) noexcept;
   void to_ground(Lane& lane) noexcept;
   void wake_clients(std::span<const Pending> group) noexcept;
@@ -112,32 +122,34 @@ class Engine final : private AnswerSink {
     return peek(rank_.partition_owner[partition_of(hash)]);
   }
 
-  /// A plain request of a key that belongs elsewhere takes the general path.
-  void note_owner(Pending& pending) const noexcept {
-    if (!alone_ && owner_of(pending.key.hash) != options_.daemon) [[unlikely]]
-      pending.widen();
-  }
+  void locate(Pending& pending) noexcept;
 
   // execute.cpp
-  enum class Progress : uint8_t {
-    answered,  ///< or on its way to another rank: the lane goes on
-    busy,      ///< a large value is moving: the lane stops behind this request
-    again,     ///< nothing was done: the same request in a later turn
-  };
   [[nodiscard]] Progress execute(Pending& p) noexcept;
   [[nodiscard]] Progress execute_get(const Pending& p) noexcept;
   [[nodiscard]] Progress execute_put(const Pending& p) noexcept;
   [[nodiscard]] Progress execute_keys(const Pending& p) noexcept;
-  [[nodiscard]] Progress call_remote(const Pending& p, uint32_t owner) noexcept;
+  [[nodiscard]] Progress call_remote(const Pending& p) noexcept;
   [[nodiscard]] Progress finish(const Pending& p, const StoreAnswer& with) noexcept;
   [[nodiscard]] Progress refuse(const Pending& p, Status status) noexcept;
   void answer(Lane& lane, const Ticket& ticket, Status status, Placement placement,
-              uint32_t value_bytes, uint32_t user_flags, uint64_t version) noexcept;
+              uint32_t value_bytes, uint32_t user_flags, uint64_t version) noexcept {
+    ResponseLine& line = lane.slots[ticket.slot].response;
+    poke(line.value_bytes, value_bytes);
+    poke(line.user_flags, user_flags);
+    poke(line.version, version);
+    publish(line.head, response_head(ticket.seq, status, placement));  // [B]
+    count<uint64_t>(block_.by_status[static_cast<uint8_t>(status) & 15], 1);
+  }
 
   // inbound.cpp
   uint32_t serve_inbound() noexcept;
   [[nodiscard]] bool execute_inbound(RemoteRequest& request) noexcept;
+  [[nodiscard]] bool get_plain_inbound(const RemoteRequest& request) noexcept;
+  [[nodiscard]] bool put_plain_inbound(const RemoteRequest& request) noexcept;
+  [[nodiscard]] bool execute_any_inbound(RemoteRequest& request) noexcept;
   [[nodiscard]] bool get_inbound(RemoteRequest& request) noexcept;
+  [[nodiscard]] bool add_inbound(const RemoteRequest& request) noexcept;
   [[nodiscard]] bool put_inbound(RemoteRequest& request) noexcept;
   [[nodiscard]] bool keys_inbound(const RemoteRequest& request) noexcept;
   [[nodiscard]] bool reply_inbound(const RemoteRequest& request,
@@ -186,12 +198,15 @@ class Engine final : private AnswerSink {
   uint64_t busy_turns_ = 0;
 
   uint32_t group_count_ = 0;
+  bool group_has_remote_ = false;
   std::array<Pending, kGroupMax> group_;
   struct alignas(kCacheLineBytes) KeyRoom {
     std::byte bytes[kKeyBytesMax];
   };
   std::vector<KeyRoom> key_rooms_;
 
+  static constexpr uint32_t kAnswersPerTurn = 64;
+  std::array<RemoteAnswer, kAnswersPerTurn> answers_{};
   std::array<RemoteRequest, kGroupMax> inbound_{};
   /// A large value that the network moves for another rank.
   struct Move {
@@ -201,6 +216,7 @@ class Engine final : private AnswerSink {
   std::array<Move, kMovesMax> moves_{};
   std::array<uint32_t, kMovesMax> commit_due_{};  ///< puts that are moved, not yet visible
   uint32_t commit_count_ = 0;
+  uint32_t moves_out_ = 0;  ///< that the network has not told the end of
 
   CommandQueue commands_;
 };

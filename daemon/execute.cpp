@@ -28,11 +28,12 @@ Engine::Progress Engine::execute(Pending& p) noexcept {
   if (p.key.bytes > 0 && !alone_) {
     const uint32_t owner = owner_of(p.key.hash);
     if (owner != options_.daemon) {
-      return owner < options_.daemon_count ? refuse(p, Status::wrong_owner) : call_remote(p, owner);
+      p.owner = owner;
+      return owner < options_.daemon_count ? refuse(p, Status::wrong_owner) : call_remote(p);
     }
   }
   if (p.key.bytes == 0 && p.owner >= options_.daemon_count && !alone_) {
-    return call_remote(p, p.owner);  // keys or ping of another rank
+    return call_remote(p);  // keys or ping of another rank
   }
   switch (static_cast<Op>(p.op)) {
     case Op::get:
@@ -94,11 +95,11 @@ Engine::Progress Engine::execute_keys(const Pending& p) noexcept {
   return Progress::answered;
 }
 
-Engine::Progress Engine::call_remote(const Pending& p, uint32_t owner) noexcept {
-  if (network_ == nullptr) return refuse(p, Status::unreachable);
-  switch (network_->call(owner, p)) {
+Engine::Progress Engine::call_remote(const Pending& p) noexcept {
+  auto sent = Network::Sent::unreachable;
+  if (network_ != nullptr) (void)network_->call({&p, 1}, sent);
+  switch (sent) {
     case Network::Sent::accepted:
-      ++p.lane->remote_in_flight;
       p.lane->remote_slots |= uint64_t{1} << p.slot_index();
       count<uint64_t>(block_.remote_calls, 1);
       if (p.op == static_cast<uint8_t>(Op::put) && p.value_bytes > kInlineValueBytes) {
@@ -132,16 +133,6 @@ Engine::Progress Engine::finish(const Pending& p, const StoreAnswer& with) noexc
 Engine::Progress Engine::refuse(const Pending& p, Status status) noexcept {
   answer(*p.lane, p.ticket(), status, Placement::line, 0, 0, 0);
   return Progress::answered;
-}
-
-void Engine::answer(Lane& lane, const Ticket& ticket, Status status, Placement placement,
-                    uint32_t value_bytes, uint32_t user_flags, uint64_t version) noexcept {
-  ResponseLine& line = lane.slots[ticket.slot].response;
-  poke(line.value_bytes, value_bytes);
-  poke(line.user_flags, user_flags);
-  poke(line.version, version);
-  publish(line.head, response_head(ticket.seq, status, placement));  // [B]
-  count<uint64_t>(block_.by_status[static_cast<uint8_t>(status) & 15], 1);
 }
 
 }  // namespace copykv

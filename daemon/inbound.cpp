@@ -26,19 +26,47 @@ uint32_t Engine::serve_inbound() noexcept {
     if (!execute_inbound(inbound_[index])) {
       network_->put_back(index);
       copykv::count<uint64_t>(block_.deferred, 1);
+      copykv::count<uint64_t>(block_.inbound_requests, index);
       return index;
     }
-    copykv::count<uint64_t>(block_.inbound_requests, 1);
   }
+  copykv::count<uint64_t>(block_.inbound_requests, count);
   return count;
 }
 
 /// False: nothing was done, the request must come again.
-bool Engine::execute_inbound(RemoteRequest& request) noexcept {
-  if (request.key.bytes > 0 && owner_of(request.key.hash) != options_.daemon) {
-    network_->reply(request, {.status = Status::wrong_owner}, {});
-    return true;
+inline bool Engine::execute_inbound(RemoteRequest& request) noexcept {
+  if (request.key.bytes > 0 && owner_of(request.key.hash) != options_.daemon) [[unlikely]] {
+    return reply_inbound(request, {.status = Status::wrong_owner});
   }
+  if (request.path == Path::plain_get && get_plain_inbound(request)) return true;
+  if (request.path == Path::plain_put && put_plain_inbound(request)) return true;
+  if (request.path != Path::general) request.widen();
+  return execute_any_inbound(request);
+}
+
+/// The value of a plain item, if the answer can carry it; false: nothing was done.
+inline bool Engine::get_plain_inbound(const RemoteRequest& request) noexcept {
+  const Item* item = store_.find_plain(request.key, request.probe);
+  if (item == nullptr || item->value_bytes > request.answer_value_bytes_max) return false;
+  network_->reply(request,
+                  {.value_bytes = item->value_bytes,
+                   .version = item->version,
+                   .value = item->at(sizeof(Item) + round_up_8(request.key.bytes))},
+                  item->value_bytes);
+  return true;
+}
+
+/// A put over a plain item of the same size; false: nothing was done.
+inline bool Engine::put_plain_inbound(const RemoteRequest& request) noexcept {
+  const uint64_t version =
+      store_.overwrite_plain(request.key, request.probe, request.value, request.value_bytes);
+  if (version == 0) return false;
+  network_->reply(request, {.version = version}, 0);
+  return true;
+}
+
+bool Engine::execute_any_inbound(RemoteRequest& request) noexcept {
   switch (request.op) {
     case Op::get:
       return get_inbound(request);
@@ -51,8 +79,7 @@ bool Engine::execute_inbound(RemoteRequest& request) noexcept {
     case Op::exists:
       return reply_inbound(request, store_.exists(request.key, request.probe));
     case Op::add:
-      return reply_inbound(
-          request, store_.add(request.key, request.probe, static_cast<int64_t>(request.argument)));
+      return add_inbound(request);
     case Op::touch:
       return reply_inbound(request, store_.touch(request.key, request.probe, request.ttl_ms));
     case Op::ping:
@@ -63,7 +90,16 @@ bool Engine::execute_inbound(RemoteRequest& request) noexcept {
 
 bool Engine::reply_inbound(const RemoteRequest& request, const StoreAnswer& answer) noexcept {
   if (answer.retry) return false;
-  network_->reply(request, answer, {});
+  network_->reply(request, answer, 0);
+  return true;
+}
+
+bool Engine::add_inbound(const RemoteRequest& request) noexcept {
+  StoreAnswer answer =
+      store_.add(request.key, request.probe, static_cast<int64_t>(request.argument));
+  if (answer.retry) return false;
+  answer.value = reinterpret_cast<const std::byte*>(&answer.number);
+  network_->reply(request, answer, sizeof(answer.number));
   return true;
 }
 
@@ -72,7 +108,7 @@ bool Engine::get_inbound(RemoteRequest& request) noexcept {
   const uint32_t bytes = found.value_bytes;
   if (found.status != Status::ok) return reply_inbound(request, found);
   if (bytes <= std::min(request.answer_value_bytes_max, kInlineValueBytes)) {
-    network_->reply(request, found, {found.value, bytes});
+    network_->reply(request, found, bytes);
     return true;
   }
   if (bytes <= kInlineValueBytes || bytes > request.room_bytes) {
@@ -109,8 +145,9 @@ bool Engine::keys_inbound(const RemoteRequest& request) noexcept {
   const KeysPage page = store_.keys(request.argument, {names.data(), room});
   StoreAnswer answer{.status = page.status,
                      .value_bytes = page.status == Status::ok ? page.bytes : kInlineValueBytes,
-                     .version = page.next_cursor};
-  network_->reply(request, answer, {names.data(), page.status == Status::ok ? page.bytes : 0});
+                     .version = page.next_cursor,
+                     .value = names.data()};
+  network_->reply(request, answer, page.status == Status::ok ? page.bytes : 0);
   return true;
 }
 
@@ -128,6 +165,7 @@ bool Engine::start_move(const RemoteRequest& request, uint32_t move) noexcept {
     store_.abort(transfer);
     return false;
   }
+  ++moves_out_;
   count<uint64_t>(block_.transfers, 1);
   return true;
 }
@@ -136,6 +174,7 @@ bool Engine::start_move(const RemoteRequest& request, uint32_t move) noexcept {
 uint32_t Engine::end_moves() noexcept {
   std::array<MoveEnd, kMovedPerTurn> ends;
   const uint32_t count = network_->take_moved(ends);
+  moves_out_ -= count;
   for (uint32_t index = 0; index < count; ++index) {
     Move& move = moves_[ends[index].move];
     if (!ends[index].ok) {

@@ -92,29 +92,48 @@ void Engine::take_from(Lane& lane) noexcept {
     if (lane.next_in_flight()) break;
     if (head == plain_get_of_8(lane.seq)) [[likely]] {
       read_plain(lane, lane.seq, 8, slot, Path::plain_get, *pending);
-      note_owner(*pending);
     } else if (head_seq(head) != lane.seq) {
       break;
     } else if (is_plain(head, Op::get)) {
       const auto key_bytes = static_cast<uint32_t>(head >> 48);
       read_plain(lane, lane.seq, key_bytes, slot, Path::plain_get, *pending);
-      note_owner(*pending);
     } else if (is_plain(head, Op::put) && read_plain_put(lane, head, limits_, slot, *pending)) {
-      note_owner(*pending);
+      // read
     } else {
       const auto index = static_cast<size_t>(pending - group_.data());
       read_request(lane, head, limits_, key_rooms_[index].bytes, *pending);
     }
-    store_.locate(pending->probe, pending->key.hash);
+    locate(*pending);
     lane.advance();
   }
   group_count_ = static_cast<uint32_t>(pending - group_.data());
 }
 
+/// Where the key of a request is looked up: here, or at another rank.
+inline void Engine::locate(Pending& pending) noexcept {
+  if (!alone_ && pending.path != Path::general) [[unlikely]] {
+    const uint32_t owner = owner_of(pending.key.hash);
+    if (owner >= options_.daemon_count) {
+      pending.set_remote(owner);
+      group_has_remote_ = true;
+      return;
+    }
+    if (owner != options_.daemon) pending.widen();  // to be refused
+  }
+  store_.locate(pending.probe, pending.key.hash);
+}
+
 uint32_t Engine::run_group() noexcept {
   const std::span<Pending> group(group_.data(), group_count_);
   group_count_ = 0;
-  for (Pending& pending : group) store_.look(pending.probe, pending.key.hash);
+  if (!group_has_remote_) [[likely]] {
+    for (Pending& pending : group) store_.look(pending.probe, pending.key.hash);
+  } else {
+    group_has_remote_ = false;
+    for (Pending& pending : group) {
+      if (!is_remote(pending.path)) store_.look(pending.probe, pending.key.hash);
+    }
+  }
   uint32_t done = 0;
   uint32_t plain_gets = 0;
   uint32_t plain_puts = 0;
@@ -126,6 +145,8 @@ uint32_t Engine::run_group() noexcept {
     } else if (pending->path == Path::plain_put && answer_plain_put(store_, *pending)) {
       ++plain_puts;
       ++pending;
+    } else if (is_remote(pending->path)) {
+      pending = send_run(pending, end, done);
     } else {
       pending = run_one(pending, end, done);
     }
@@ -140,13 +161,41 @@ uint32_t Engine::run_group() noexcept {
   return done;
 }
 
-/// Executes one request and returns the next to execute. Where its lane stops, the lane's other
-/// requests go back to be looked at again.
+/// Executes one request and returns the next to execute.
 Pending* Engine::run_one(Pending* pending, const Pending* end, uint32_t& done) noexcept {
   if (pending->path != Path::general) pending->widen();
+  return go_on(pending, end, execute(*pending), done);
+}
+
+/// Sends the plain requests of other ranks that stand together here. Returns the next to execute.
+Pending* Engine::send_run(Pending* first, const Pending* end, uint32_t& done) noexcept {
+  Pending* last = first;
+  while (last != end && is_remote(last->path)) ++last;
+  auto sent = Network::Sent::unreachable;
+  const uint32_t accepted =
+      network_ == nullptr ? 0 : network_->call({first, static_cast<size_t>(last - first)}, sent);
+  Pending* const stopped = first + accepted;
+  uint32_t puts = 0;
+  for (const Pending* pending = first; pending != stopped; ++pending) {
+    pending->lane->remote_slots |= uint64_t{1} << pending->slot_index();
+    puts += pending->path == Path::remote_put;
+  }
+  done += accepted;
+  count<uint64_t>(block_.remote_calls, accepted);
+  count<uint64_t>(block_.by_op[static_cast<uint8_t>(Op::get)], accepted - puts);
+  count<uint64_t>(block_.by_op[static_cast<uint8_t>(Op::put)], puts);
+  if (stopped == last) [[likely]]
+    return last;
+  if (sent == Network::Sent::full) return go_on(stopped, end, Progress::again, done);
+  return run_one(stopped, end, done);  // which refuses it
+}
+
+/// After `pending`: returns the next to execute. Where its lane stops, the lane's other requests go
+/// back to be looked at again.
+Pending* Engine::go_on(Pending* pending, const Pending* end, Progress progress,
+                       uint32_t& done) noexcept {
   Lane& lane = *pending->lane;
   Pending* next = pending + 1;
-  const Progress progress = execute(*pending);
   if (progress != Progress::again) ++done;
   if (progress == Progress::answered) [[likely]]
     return next;
@@ -163,7 +212,6 @@ Pending* Engine::run_one(Pending* pending, const Pending* end, uint32_t& done) n
 /// Wakes each client of the group that has announced its sleep; usually none.
 void Engine::wake_clients(std::span<const Pending> group) noexcept {
   if (group.front().lane == group.back().lane) {  // a lane's requests stand together
-    light_fence(group.front().lane->fence_free);  // [D]
     wake_client(*group.front().lane);
     return;
   }
@@ -171,12 +219,13 @@ void Engine::wake_clients(std::span<const Pending> group) noexcept {
   for (const Pending& pending : group) {
     if (pending.lane == last) continue;
     last = pending.lane;
-    light_fence(pending.lane->fence_free);  // [D]
     wake_client(*pending.lane);
   }
 }
 
+/// After answers were published to it.
 void Engine::wake_client(Lane& lane) noexcept {
+  light_fence(lane.fence_free);  // [D]
   uint32_t& sleeping = lane.setup.control->sleeping;
   if (peek(sleeping) == 0 || exchange<uint32_t>(sleeping, 0) == 0) return;
   count<uint64_t>(block_.wakes_sent, 1);

@@ -53,10 +53,9 @@ struct alignas(2 * kCacheLineBytes) Lane {
 
   uint64_t position_at_check = 0;  ///< compared with position() to notice silence
   uint32_t silent_checks = 0;
-  uint32_t refused_seq = 0;       ///< last out-of-order sequence that was answered
-  uint32_t remote_in_flight = 0;  ///< tickets out at other ranks
-  uint64_t remote_slots = 0;      ///< their slots, one bit each
-  uint64_t moving_slot = 0;       ///< of them, the one of a large put: nothing further is taken
+  uint32_t refused_seq = 0;   ///< last out-of-order sequence that was answered
+  uint64_t remote_slots = 0;  ///< slots with a ticket out at another rank, one bit each
+  uint64_t moving_slot = 0;   ///< of them, the one of a large put: nothing further is taken
 
   // Constant while attached.
   LaneSetup setup{};

@@ -85,7 +85,6 @@ void Engine::end_transfer(Lane& lane, Status status, uint32_t value_bytes,
          value_bytes, is_get ? lane.transfer_user_flags : 0, version);
   transfers_[transfer_cursor_] = transfers_[--transfer_count_];
   to_ground(lane);
-  light_fence(lane.fence_free);  // [D]
   wake_client(lane);
 }
 

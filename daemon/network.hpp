@@ -20,38 +20,45 @@
 namespace copykv {
 
 struct RemoteAnswer {
+  Ticket ticket{};
   Status status = Status::unreachable;
+  bool in_room = false;  ///< the value stands in the room that the request named
   uint32_t user_flags = 0;
   uint64_t version = 0;
   int64_t number = 0;
-  std::span<const std::byte> value{};  ///< valid during the call that delivers it
-  uint32_t value_bytes = 0;            ///< also of a value that is not here
-  bool in_room = false;                ///< the value stands in the room that the request named
+  /// Readable to the next multiple of 8, valid until flush; nullptr: it is not here.
+  const std::byte* value = nullptr;
+  uint32_t value_bytes = 0;  ///< also of a value that is not here
 };
 
-/// Takes answers; implemented by the engine.
-class AnswerSink {
- public:
-  virtual void on_answer(const Ticket& ticket, const RemoteAnswer& answer) noexcept = 0;
-
- protected:
-  ~AnswerSink() = default;
-};
-
-/// A request of another rank: checked, its key in private memory.
+/// A request of another rank: checked, its key in private memory. A plain one (Path, as of a
+/// client's request) fills the first part only; widen() does the rest.
 struct RemoteRequest {
   ItemKey key{};
   Probe probe{};
+  Path path = Path::general;
+  uint32_t index = 0;                   ///< in the last take_requests
+  uint32_t value_bytes = 0;             ///< put
+  const std::byte* value = nullptr;     ///< put: 8-byte aligned; nullptr: it must be moved
+  uint32_t answer_value_bytes_max = 0;  ///< that the answer itself can carry
+
   Op op = Op::ping;
   Condition condition = Condition::always;
-  uint32_t value_bytes = 0;          ///< put
-  const std::byte* value = nullptr;  ///< put: 8-byte aligned; nullptr: it must be moved
   uint32_t user_flags = 0;
   uint32_t ttl_ms = 0;
   uint64_t argument = 0;
-  uint32_t answer_value_bytes_max = 0;  ///< that the answer itself can carry
   uint64_t room_bytes = 0;  ///< get: of the caller's memory that a value can be moved to
-  uint32_t index = 0;       ///< in the last take_requests
+
+  /// Completes a plain request that turned out to need more than its path.
+  void widen() noexcept {
+    op = path == Path::plain_put ? Op::put : Op::get;
+    path = Path::general;
+    condition = Condition::always;
+    user_flags = 0;
+    ttl_ms = 0;
+    argument = 0;
+    room_bytes = 0;
+  }
 };
 
 /// Large values on their way for other ranks, at one time.
@@ -71,17 +78,20 @@ class Network {
     full,         ///< no room now: the engine offers it again in a later turn
     unreachable,  ///< nobody owns this index, or its rank is down
   };
-  /// `request` is valid during the call only; the memory that it names, until the answer.
-  [[nodiscard]] virtual Sent call(uint32_t owner, const Pending& request) noexcept = 0;
-  /// Delivers at most `answers_max` answers; returns how many.
-  virtual uint32_t poll_answers(AnswerSink& sink, uint32_t answers_max) noexcept = 0;
+  /// Sends requests to their owners (Pending::owner), in order, up to the first that is not
+  /// accepted: `sent` says what became of it, or of the last. Returns how many were accepted. They
+  /// are valid during the call only; the memory that they name, until the answer.
+  [[nodiscard]] virtual uint32_t call(std::span<const Pending> requests, Sent& sent) noexcept = 0;
+  /// Takes answers; returns how many.
+  [[nodiscard]] virtual uint32_t take_answers(std::span<RemoteAnswer> answers) noexcept = 0;
 
   /// Requests of other ranks. Each is replied to, moved, or put back before the next flush.
   [[nodiscard]] virtual uint32_t take_requests(std::span<RemoteRequest>) noexcept { return 0; }
   /// The requests from `index` on of the last take_requests come again in a later turn.
   virtual void put_back(uint32_t /*index*/) noexcept {}
-  virtual void reply(const RemoteRequest&, const StoreAnswer&,
-                     std::span<const std::byte>) noexcept {}
+  /// `value_bytes` of the answer's value go along.
+  virtual void reply(const RemoteRequest& request, const StoreAnswer& answer,
+                     uint32_t value_bytes) noexcept = 0;
 
   /// Fetches a put's value into `memory`, or brings a get's value from there. The request is taken
   /// over: reply_moved follows after the end was told. False: not now.

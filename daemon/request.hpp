@@ -19,9 +19,17 @@ namespace copykv {
 
 inline constexpr uint32_t kGroupMax = 16;
 
-/// How a request is served. Plain: key (and value) in the line, a key that this daemon owns, no
-/// condition, flags or expiry. What a plain path cannot serve after all goes the general way.
-enum class Path : uint8_t { general, plain_get, plain_put };
+/// How a request is served. Plain: key (and value) in the line, no condition, flags or expiry;
+/// remote: plain, with a key of another rank. What one of these paths cannot serve after all goes
+/// the general way.
+enum class Path : uint8_t { general, plain_get, plain_put, remote_get, remote_put };
+
+[[nodiscard]] constexpr bool is_remote(Path path) noexcept {
+  return path >= Path::remote_get;
+}
+[[nodiscard]] constexpr bool is_put(Path path) noexcept {
+  return path == Path::plain_put || path == Path::remote_put;
+}
 
 /// One request of a group. A plain request fills the first part only; widen() does the rest.
 struct alignas(kCacheLineBytes) Pending {
@@ -41,7 +49,7 @@ struct alignas(kCacheLineBytes) Pending {
   uint32_t user_flags;
   uint64_t argument;
   uint32_t ttl_ms;
-  uint32_t owner;       ///< keys, ping: whose
+  uint32_t owner;       ///< keys, ping: whose. Else set when it is another rank's
   uint64_t room_bytes;  ///< bulk: bytes of the room
   std::byte* memory;    ///< put: the value, 8-byte aligned. bulk get and keys: the room
 
@@ -53,11 +61,16 @@ struct alignas(kCacheLineBytes) Pending {
   [[nodiscard]] uint64_t* line_value() const noexcept {
     return &slot->request.data[round_up_8(key.bytes) / 8];
   }
-  /// Completes a plain request that turned out to need more than the plain path.
+  /// The key is another rank's.
+  void set_remote(uint32_t at) noexcept {
+    owner = at;
+    path = path == Path::plain_put ? Path::remote_put : Path::remote_get;
+  }
+  /// Completes a plain request that turned out to need more than its path.
   void widen() noexcept {
-    const bool is_put = path == Path::plain_put;
+    const bool with_value = is_put(path);
     path = Path::general;
-    op = static_cast<uint8_t>(is_put ? Op::put : Op::get);
+    op = static_cast<uint8_t>(with_value ? Op::put : Op::get);
     placement = static_cast<uint8_t>(Placement::line);
     condition = static_cast<uint8_t>(Condition::always);
     status = Status::ok;
@@ -65,7 +78,7 @@ struct alignas(kCacheLineBytes) Pending {
     argument = 0;
     ttl_ms = 0;
     room_bytes = 0;
-    memory = is_put ? reinterpret_cast<std::byte*>(line_value()) : nullptr;
+    memory = with_value ? reinterpret_cast<std::byte*>(line_value()) : nullptr;
   }
 };
 

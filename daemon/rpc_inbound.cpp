@@ -25,62 +25,97 @@ constexpr uint32_t kPiecesOut = 2;
 }  // namespace
 
 uint32_t RpcNetwork::take_requests(std::span<RemoteRequest> requests) noexcept {
-  const size_t room = std::min<size_t>(requests.size(), kGroupMax);
-  taken_ = node_->take_calls(std::span(calls_).first(room));
-  for (uint32_t index = 0; index < taken_; ++index) {
-    if (decode(calls_[index], index, requests[index])) continue;
-    // What stands before it is served; its session is over, and with it the rest of its calls.
-    const copyrpc::PeerId peer = calls_[index].peer;
-    node_->put_back(std::span(calls_).subspan(index, taken_ - index));
-    node_->reject(peer, "a request that cannot be");
-    taken_ = index;
-  }
+  const auto room = static_cast<uint32_t>(std::min<size_t>(requests.size(), kGroupMax));
+  uint32_t index = 0;
+  taken_ = node_->take_calls(room, [&](const InboundCall& call) {
+    calls_[index] = call;
+    if (!decode(call.payload, call.payload_bytes, call.answer_bytes_max, index, requests[index])) {
+      return false;
+    }
+    ++index;
+    return true;
+  });
   return taken_;
 }
 
-bool RpcNetwork::decode(const InboundCall& call, uint32_t index, RemoteRequest& to) noexcept {
+/// False: it makes no sense.
+[[gnu::always_inline]] inline bool RpcNetwork::decode(const std::byte* payload,
+                                                      uint32_t payload_bytes,
+                                                      uint32_t answer_bytes_max, uint32_t index,
+                                                      RemoteRequest& to) noexcept {
+  if (payload_bytes < sizeof(RemoteRequestHead) || answer_bytes_max < sizeof(RemoteAnswerHead))
+      [[unlikely]] {
+    return false;
+  }
+  to.index = index;
+  to.answer_value_bytes_max = answer_bytes_max - static_cast<uint32_t>(sizeof(RemoteAnswerHead));
+  const uint64_t shape = load_word(payload);
+  const auto key_bytes = static_cast<uint16_t>(shape >> 16);
+  const auto value_bytes = static_cast<uint32_t>(shape >> 32);
+  const uint32_t value_at = sizeof(RemoteRequestHead) + round_up_8(key_bytes);
+  if (shape == RemoteRequestHead::shape_of(Op::get, key_bytes, 0) && payload_bytes == value_at) {
+    to.path = Path::plain_get;
+  } else if (shape == RemoteRequestHead::shape_of(Op::put, key_bytes, value_bytes) &&
+             value_bytes - 1 < kInlineValueBytes && payload_bytes == value_at + value_bytes &&
+             load_word(payload + offsetof(RemoteRequestHead, user_flags)) == 0) {
+    to.path = Path::plain_put;
+    to.value_bytes = value_bytes;
+    to.value = payload + value_at;
+  } else {
+    return decode_general(payload, payload_bytes, index, to);
+  }
+  return take_key(payload + sizeof(RemoteRequestHead), key_bytes, index, to);
+}
+
+/// From the ring to private memory. False: there is none, or it is too long.
+inline bool RpcNetwork::take_key(const std::byte* from, uint32_t bytes, uint32_t index,
+                                 RemoteRequest& to) noexcept {
+  if (bytes - 1 >= kKeyBytesMax) [[unlikely]]
+    return false;
+  std::byte* const key = key_rooms_[index].bytes;
+  copy_words(key, from, bytes);
+  to.key = {key, bytes, hash_key({reinterpret_cast<const char*>(key), bytes})};
+  return true;
+}
+
+bool RpcNetwork::decode_general(const std::byte* payload, uint32_t payload_bytes, uint32_t index,
+                                RemoteRequest& to) noexcept {
   RemoteRequestHead head;
-  if (call.payload_bytes < sizeof(head)) return false;
-  std::memcpy(&head, call.payload, sizeof(head));
-  if (head.op < kOpFirst || head.op > kOpLast || head.key_bytes > kKeyBytesMax ||
-      (head.mode & ~(kModeCondition | kModeDescriptor)) != 0 ||
-      call.answer_bytes_max < sizeof(RemoteAnswerHead)) {
+  std::memcpy(&head, payload, sizeof(head));
+  if (head.op < kOpFirst || head.op > kOpLast ||
+      (head.mode & ~(kModeCondition | kModeDescriptor)) != 0) {
     return false;
   }
   const auto op = static_cast<Op>(head.op);
   const bool moved = (head.mode & kModeDescriptor) != 0;
-  if (has_key(op) != (head.key_bytes > 0) || (moved && op != Op::put && op != Op::get))
-    return false;
   const uint32_t value_inside = op == Op::put && !moved ? head.value_bytes : 0;
   const uint32_t key_at = sizeof(head) + (moved ? sizeof(RemoteMemory) : 0);
   const uint32_t value_at = key_at + round_up_8(head.key_bytes);
-  if (value_inside > kInlineValueBytes || call.payload_bytes != value_at + value_inside) {
+  if (value_inside > kInlineValueBytes || payload_bytes != value_at + value_inside) {
     return false;
   }
-  call_memory_[index].bytes = 0;
-  if (moved) std::memcpy(&call_memory_[index], call.payload + sizeof(head), sizeof(RemoteMemory));
-  if (moved && op == Op::put &&
-      (head.value_bytes <= kInlineValueBytes || head.value_bytes > call_memory_[index].bytes)) {
-    return false;
+  to.path = Path::general;
+  to.op = op;
+  to.condition = static_cast<Condition>(head.mode & kModeCondition);
+  to.value_bytes = op == Op::put ? head.value_bytes : 0;
+  to.value = value_inside > 0 ? payload + value_at : nullptr;
+  to.user_flags = head.user_flags;
+  to.ttl_ms = head.ttl_ms;
+  to.argument = head.argument;
+  to.room_bytes = 0;
+  if (moved) {
+    RemoteMemory& memory = call_memory_[index];
+    std::memcpy(&memory, payload + sizeof(head), sizeof(memory));
+    if (op == Op::get) {
+      to.room_bytes = memory.bytes;
+    } else if (op != Op::put || head.value_bytes <= kInlineValueBytes ||
+               head.value_bytes > memory.bytes) {
+      return false;
+    }
   }
-  std::byte* key = key_rooms_[index].bytes;
-  copy_key(key, call.payload + key_at, head.key_bytes);
-  to = {.key = {key, head.key_bytes, 0},
-        .op = op,
-        .condition = static_cast<Condition>(head.mode & kModeCondition),
-        .value_bytes = op == Op::put ? head.value_bytes : 0,
-        .value = value_inside > 0 ? call.payload + value_at : nullptr,
-        .user_flags = head.user_flags,
-        .ttl_ms = head.ttl_ms,
-        .argument = head.argument,
-        .answer_value_bytes_max =
-            call.answer_bytes_max - static_cast<uint32_t>(sizeof(RemoteAnswerHead)),
-        .room_bytes = op == Op::get ? call_memory_[index].bytes : 0,
-        .index = index};
-  if (head.key_bytes > 0) {
-    to.key.hash = hash_key({reinterpret_cast<const char*>(key), head.key_bytes});
-  }
-  return true;
+  if (has_key(op)) return take_key(payload + key_at, head.key_bytes, index, to);
+  to.key = {key_rooms_[index].bytes, 0, 0};
+  return head.key_bytes == 0;
 }
 
 void RpcNetwork::put_back(uint32_t index) noexcept {
@@ -89,22 +124,18 @@ void RpcNetwork::put_back(uint32_t index) noexcept {
 }
 
 void RpcNetwork::reply(const RemoteRequest& request, const StoreAnswer& answer,
-                       std::span<const std::byte> value) noexcept {
-  send_reply(calls_[request.index], request.op, answer, false, value);
+                       uint32_t value_bytes) noexcept {
+  send_reply(calls_[request.index], answer, false, value_bytes);
 }
 
-void RpcNetwork::send_reply(const InboundCall& call, Op op, const StoreAnswer& answer, bool in_room,
-                            std::span<const std::byte> value) noexcept {
-  const RemoteAnswerHead head{.status = static_cast<uint8_t>(answer.status),
-                              .in_room = in_room,
-                              .reserved = 0,
-                              .value_bytes = answer.value_bytes,
-                              .version = answer.version,
-                              .user_flags = answer.user_flags,
-                              .reserved2 = 0};
-  const std::span<const std::byte> sum(reinterpret_cast<const std::byte*>(&answer.number),
-                                       sizeof(answer.number));
-  node_->reply(call, std::as_bytes(std::span(&head, 1)), op == Op::add ? sum : value);
+inline void RpcNetwork::send_reply(const InboundCall& call, const StoreAnswer& answer, bool in_room,
+                                   uint32_t value_bytes) noexcept {
+  constexpr auto kHeadBytes = static_cast<uint32_t>(sizeof(RemoteAnswerHead));
+  node_->reply(call, kHeadBytes + value_bytes, [&](std::byte* to) {
+    store_words(to, RemoteAnswerHead::shape_of(answer.status, in_room, answer.value_bytes),
+                answer.version, answer.user_flags);
+    copy_words(to + kHeadBytes, answer.value, value_bytes);
+  });
 }
 
 bool RpcNetwork::move(const RemoteRequest& request, uint32_t move, std::byte* memory,
@@ -172,8 +203,7 @@ void RpcNetwork::reply_moved(uint32_t move, const StoreAnswer& answer) noexcept 
   Moving& moving = moving_[move];
   COPYKV_ASSERT(moving.active && moving.told, "move={}", move);
   moving.active = false;
-  send_reply(moving.call, moving.op, answer, moving.op == Op::get && answer.status == Status::ok,
-             {});
+  send_reply(moving.call, answer, moving.op == Op::get && answer.status == Status::ok, 0);
 }
 
 }  // namespace copykv

@@ -39,6 +39,16 @@ constexpr uint32_t kAnswerReserveBytesMin = 512;
   return static_cast<uint32_t>(tag.words[1] >> 16) & 0xffff;
 }
 
+[[nodiscard]] Network::Sent sent_of(Node::Sent sent) noexcept {
+  if (sent == Node::Sent::accepted) return Network::Sent::accepted;
+  return sent == Node::Sent::full ? Network::Sent::full : Network::Sent::unreachable;
+}
+
+/// Of a call of `op` without a descriptor.
+[[nodiscard]] bool is_plain(const CallTag& tag, Op op) noexcept {
+  return tag.words[1] >> 8 == (uint64_t{static_cast<uint8_t>(op)} | uint64_t{kNoDescriptor} << 8);
+}
+
 /// What a call ends as that got no answer.
 [[nodiscard]] Status lost(Op op, CallEnd end) noexcept {
   return is_write(op) && end != CallEnd::unsent ? Status::indeterminate : Status::unreachable;
@@ -81,10 +91,9 @@ RpcNetwork::~RpcNetwork() {
 }
 
 /// Registers the memory of a large value for this one call.
-Network::Sent RpcNetwork::describe(uint32_t owner, const Pending& request,
-                                   uint32_t& descriptor) noexcept {
+Network::Sent RpcNetwork::describe(const Pending& request, uint32_t& descriptor) noexcept {
   const bool is_put = request.op == static_cast<uint8_t>(Op::put);
-  if (!node_->is_up(owners_[owner])) return Sent::unreachable;
+  if (!node_->is_up(owners_[request.owner])) return Sent::unreachable;
   if (free_descriptor_ == kNoDescriptor) return Sent::full;
   const uint64_t bytes = is_put ? request.value_bytes : request.room_bytes;
   auto memory = fabric_->register_memory(request.memory, bytes, copyrpc::Access::remote_read_write);
@@ -103,84 +112,160 @@ void RpcNetwork::release_descriptor(uint32_t descriptor) noexcept {
   free_descriptor_ = descriptor;
 }
 
-Network::Sent RpcNetwork::call(uint32_t owner, const Pending& request) noexcept {
-  if (owner >= owners_.size()) return Sent::unreachable;
+uint32_t RpcNetwork::call(std::span<const Pending> requests, Sent& sent) noexcept {
+  uint32_t accepted = 0;
+  Sent last = Sent::accepted;
+  for (const Pending& request : requests) {
+    if (request.owner >= owner_count_) [[unlikely]] {
+      last = Sent::unreachable;
+    } else if (request.path == Path::remote_get) {
+      last = call_plain<Op::get>(request);
+    } else if (request.path == Path::remote_put) {
+      last = call_plain<Op::put>(request);
+    } else {
+      last = call_general(request);
+    }
+    if (last != Sent::accepted) [[unlikely]]
+      break;
+    ++accepted;
+  }
+  sent = last;
+  return accepted;
+}
+
+/// A get or put whose key and value stand in the line, as most are.
+template <Op op>
+[[gnu::always_inline]] inline Network::Sent RpcNetwork::call_plain(
+    const Pending& request) noexcept {
+  constexpr uint32_t kHeadBytes = sizeof(RemoteRequestHead);
+  const uint32_t key_bytes = request.key.bytes;
+  const uint32_t value_bytes = op == Op::put ? request.value_bytes : 0;
+  const uint32_t value_at = kHeadBytes + round_up_8(key_bytes);
+  const uint32_t answer_bytes =
+      static_cast<uint32_t>(sizeof(RemoteAnswerHead)) + (op == Op::put ? 0 : answer_reserve_bytes_);
+  const auto write = [&](std::byte* to, CallTag& tag) {
+    tag = pack(request.ticket(), op, kNoDescriptor);
+    store_words(to, RemoteRequestHead::shape_of(op, key_bytes, value_bytes), 0, 0);
+    copy_words(to + kHeadBytes, request.key.data, key_bytes);
+    if (op == Op::put) copy_shared_words(to + value_at, request.line_value(), value_bytes);
+  };
+  return sent_of(node_->call(owners_[request.owner], value_at + value_bytes, answer_bytes, write));
+}
+
+Network::Sent RpcNetwork::call_general(const Pending& request) noexcept {
   const auto op = static_cast<Op>(request.op);
   const bool is_put = op == Op::put;
   const bool moved = (is_put && request.value_bytes > kInlineValueBytes) ||
                      (op == Op::get && request.room_bytes > 0);
   uint32_t descriptor = kNoDescriptor;
   if (moved) {
-    const Sent described = describe(owner, request, descriptor);
+    const Sent described = describe(request, descriptor);
     if (described != Sent::accepted) return described;
   }
-  alignas(8) std::byte head[sizeof(RemoteRequestHead) + sizeof(RemoteMemory) + kKeyBytesMax];
-  const RemoteRequestHead fixed{.op = request.op,
-                                .mode = static_cast<uint8_t>((request.condition & kModeCondition) |
-                                                             (moved ? kModeDescriptor : 0)),
-                                .key_bytes = static_cast<uint16_t>(request.key.bytes),
-                                .value_bytes = is_put ? request.value_bytes : 0,
-                                .argument = request.argument,
-                                .user_flags = request.user_flags,
-                                .ttl_ms = request.ttl_ms};
-  std::memcpy(head, &fixed, sizeof(fixed));
-  uint32_t head_bytes = sizeof(fixed);
-  if (moved) {
-    std::memcpy(head + head_bytes, &descriptors_[descriptor].memory.remote, sizeof(RemoteMemory));
-    head_bytes += sizeof(RemoteMemory);
-  }
-  copy_key(head + head_bytes, request.key.data, request.key.bytes);
-  head_bytes += round_up_8(request.key.bytes);
-  const std::span<const std::byte> value(request.memory,
-                                         is_put && !moved ? request.value_bytes : uint32_t{0});
+  const uint32_t value_bytes = is_put && !moved ? request.value_bytes : 0;
+  const uint32_t key_at = sizeof(RemoteRequestHead) + (moved ? sizeof(RemoteMemory) : 0);
+  const uint32_t value_at = key_at + round_up_8(request.key.bytes);
   uint32_t answer_bytes = sizeof(RemoteAnswerHead);
   if (op == Op::get) answer_bytes += answer_reserve_bytes_;
   if (op == Op::keys) answer_bytes += kInlineValueBytes;
   if (op == Op::add) answer_bytes += sizeof(int64_t);
-  const Node::Sent sent = node_->call(owners_[owner], {head, head_bytes}, value, answer_bytes,
-                                      pack(request.ticket(), op, descriptor));
-  if (sent == Node::Sent::accepted) return Sent::accepted;
-  release_descriptor(descriptor);
-  return sent == Node::Sent::full ? Sent::full : Sent::unreachable;
+  const auto write = [&](std::byte* to, CallTag& tag) {
+    tag = pack(request.ticket(), op, descriptor);
+    const RemoteRequestHead head{.op = request.op,
+                                 .mode = static_cast<uint8_t>((request.condition & kModeCondition) |
+                                                              (moved ? kModeDescriptor : 0)),
+                                 .key_bytes = static_cast<uint16_t>(request.key.bytes),
+                                 .value_bytes = is_put ? request.value_bytes : 0,
+                                 .argument = request.argument,
+                                 .user_flags = request.user_flags,
+                                 .ttl_ms = request.ttl_ms};
+    std::memcpy(to, &head, sizeof(head));
+    if (moved) {
+      const RemoteMemory& remote = descriptors_[descriptor].memory.remote;
+      std::memcpy(to + sizeof(head), &remote, sizeof(remote));
+    }
+    copy_words(to + key_at, request.key.data, request.key.bytes);
+    copy_from_shared(to + value_at, request.memory, value_bytes);
+  };
+  const Sent sent =
+      sent_of(node_->call(owners_[request.owner], value_at + value_bytes, answer_bytes, write));
+  if (sent != Sent::accepted) release_descriptor(descriptor);
+  return sent;
 }
 
-uint32_t RpcNetwork::poll_answers(AnswerSink& sink, uint32_t answers_max) noexcept {
+uint32_t RpcNetwork::take_answers(std::span<RemoteAnswer> answers) noexcept {
   ++turns_;
   if (fabric_->limits().poll_is_system_call && turns_ % kTurnsPerIdlePoll != 0 && !busy()) return 0;
   (void)node_->poll();
-  const uint32_t count = node_->take_answers(
-      std::span(answers_).first(std::min<size_t>(answers_max, answers_.size())));
-  for (uint32_t index = 0; index < count; ++index) deliver(sink, answers_[index]);
-  return count;
+  return node_->take_answers(static_cast<uint32_t>(answers.size()),
+                             [this, next = answers.data()](const Answer& answer) mutable {
+                               return take_answer(answer, *next++);
+                             });
 }
 
-void RpcNetwork::deliver(AnswerSink& sink, const Answer& answer) noexcept {
-  const Op op = op_of(answer.tag);
-  RemoteAnswer remote;
-  if (answer.end != CallEnd::answered) {
-    remote.status = lost(op, answer.end);
-  } else if (!decode_answer(answer, op, remote)) {
-    node_->reject(answer.peer, "an answer that cannot be");
-    remote = {.status = lost(op, CallEnd::lost)};
-  }
-  if (rtt_ != nullptr && answer.rtt_ns > 0) rtt_->record(answer.rtt_ns);
-  // Before the client can know: from here on its memory is its own again. An owner that has not
-  // answered may be at it still: its connection must end first.
-  if (answer.end == CallEnd::timed_out && descriptor_of(answer.tag) != kNoDescriptor) {
-    node_->drop(answer.peer, "a large value has taken too long");
-  }
-  release_descriptor(descriptor_of(answer.tag));
-  sink.on_answer(ticket_of(answer.tag), remote);
+/// False: what the owner has sent makes no sense.
+inline bool RpcNetwork::take_answer(const Answer& answer, RemoteAnswer& to) noexcept {
+  to.ticket = ticket_of(answer.tag);
+  if (answer.rtt_ns > 0 && rtt_ != nullptr) [[unlikely]]
+    rtt_->record(answer.rtt_ns);
+  if (decode_plain(answer, to)) [[likely]]
+    return true;
+  return take_general(answer.tag, answer.end, answer.peer, {answer.payload, answer.payload_bytes},
+                      to);
 }
 
-bool RpcNetwork::decode_answer(const Answer& answer, Op op, RemoteAnswer& to) noexcept {
+/// An answer as most are: ok, to a get with the value here, or to a put. False: nothing was done.
+inline bool RpcNetwork::decode_plain(const Answer& answer, RemoteAnswer& to) noexcept {
+  constexpr uint32_t kHeadBytes = sizeof(RemoteAnswerHead);
+  const bool is_get = is_plain(answer.tag, Op::get);
+  if ((!is_get && !is_plain(answer.tag, Op::put)) || answer.end != CallEnd::answered ||
+      answer.payload_bytes < kHeadBytes) {
+    return false;
+  }
+  const uint32_t value_bytes = answer.payload_bytes - kHeadBytes;
+  if (load_word(answer.payload) != RemoteAnswerHead::shape_of(Status::ok, false, value_bytes) ||
+      (!is_get && value_bytes > 0)) {
+    return false;
+  }
+  to.status = Status::ok;
+  to.in_room = false;
+  to.user_flags = static_cast<uint32_t>(load_word(answer.payload + 16));
+  to.version = load_word(answer.payload + 8);
+  to.number = 0;
+  to.value = is_get ? answer.payload + kHeadBytes : nullptr;
+  to.value_bytes = value_bytes;
+  return true;
+}
+
+/// As take_answer, for any. The parts of an answer: so the caller's own stays in registers.
+bool RpcNetwork::take_general(CallTag tag, CallEnd end, copyrpc::PeerId peer,
+                              std::span<const std::byte> payload, RemoteAnswer& to) noexcept {
+  const Op op = op_of(tag);
+  const uint32_t descriptor = descriptor_of(tag);
+  const bool answered = end == CallEnd::answered;
+  const bool sane = !answered || decode_answer(op, descriptor, payload, to);
+  if (!answered || !sane) to = {.ticket = to.ticket, .status = lost(op, end)};
+  if (descriptor != kNoDescriptor) {
+    // Before the client can know: from here on its memory is its own again. An owner that has not
+    // answered, or not as it should, may be at it still: its connection must end first.
+    if (!sane) node_->drop(peer, "an answer that cannot be");
+    if (end == CallEnd::timed_out) node_->drop(peer, "a large value has taken too long");
+    release_descriptor(descriptor);
+  }
+  return sane;
+}
+
+bool RpcNetwork::decode_answer(Op op, uint32_t descriptor, std::span<const std::byte> payload,
+                               RemoteAnswer& to) noexcept {
   RemoteAnswerHead head;
-  if (answer.payload_bytes < sizeof(head)) return false;
-  std::memcpy(&head, answer.payload, sizeof(head));
-  const uint32_t inside = answer.payload_bytes - static_cast<uint32_t>(sizeof(head));
-  const std::byte* body = answer.payload + sizeof(head);
+  if (payload.size() < sizeof(head)) return false;
+  std::memcpy(&head, payload.data(), sizeof(head));
+  const auto inside = static_cast<uint32_t>(payload.size() - sizeof(head));
+  const std::byte* body = payload.data() + sizeof(head);
   if (head.status >= kStatusCount || head.in_room > 1 || head.reserved != 0) return false;
-  to = {.status = static_cast<Status>(head.status),
+  to = {.ticket = to.ticket,
+        .status = static_cast<Status>(head.status),
+        .in_room = head.in_room != 0,
         .user_flags = head.user_flags,
         .version = head.version,
         .value_bytes = head.value_bytes};
@@ -190,14 +275,12 @@ bool RpcNetwork::decode_answer(const Answer& answer, Op op, RemoteAnswer& to) no
     return true;
   }
   const bool has_value = to.status == Status::ok && (op == Op::get || op == Op::keys);
-  if (head.in_room != 0) {
-    const uint32_t descriptor = descriptor_of(answer.tag);
-    to.in_room = true;
+  if (to.in_room) {
     return has_value && inside == 0 && descriptor != kNoDescriptor &&
            head.value_bytes <= descriptors_[descriptor].memory.bytes;
   }
   if (inside != (has_value ? head.value_bytes : 0)) return false;
-  to.value = {body, inside};
+  if (has_value) to.value = body;
   // The next gets of such values reserve room for them.
   if (op == Op::get && to.status == Status::buffer_too_small) {
     const uint32_t wanted = std::min(head.value_bytes, kInlineValueBytes);

@@ -32,19 +32,22 @@ class RpcNetwork final : public Network {
 
   [[nodiscard]] copyrpc::Node& node() noexcept { return *node_; }
   /// Owners by index (RankHeader::owners): which node each is. Before the thread starts.
-  void set_owners(std::vector<copyrpc::PeerId> nodes) { owners_ = std::move(nodes); }
+  void set_owners(std::vector<copyrpc::PeerId> nodes) {
+    owners_ = std::move(nodes);
+    owner_count_ = static_cast<uint32_t>(owners_.size());
+  }
 
   /// The next turn looks whether peers want something: after a sleep, or instead of one.
   void poll_next_turn() noexcept { turns_ = kTurnsPerIdlePoll - 1; }
   /// Where the round-trip times of calls are counted.
   void record_rtt_in(PhaseHistogram& histogram) noexcept { rtt_ = &histogram; }
 
-  Sent call(uint32_t owner, const Pending& request) noexcept override;
-  uint32_t poll_answers(AnswerSink& sink, uint32_t answers_max) noexcept override;
+  uint32_t call(std::span<const Pending> requests, Sent& sent) noexcept override;
+  uint32_t take_answers(std::span<RemoteAnswer> answers) noexcept override;
   uint32_t take_requests(std::span<RemoteRequest> requests) noexcept override;
   void put_back(uint32_t index) noexcept override;
   void reply(const RemoteRequest& request, const StoreAnswer& answer,
-             std::span<const std::byte> value) noexcept override;
+             uint32_t value_bytes) noexcept override;
   bool move(const RemoteRequest& request, uint32_t move, std::byte* memory,
             uint32_t bytes) noexcept override;
   uint32_t take_moved(std::span<MoveEnd> ends) noexcept override;
@@ -65,26 +68,36 @@ class RpcNetwork final : public Network {
     copyrpc::Memory memory{};
     uint32_t next_free = 0;
   };
-  [[nodiscard]] Sent describe(uint32_t owner, const Pending& request,
-                              uint32_t& descriptor) noexcept;
+  template <Op op>
+  [[nodiscard]] Sent call_plain(const Pending& request) noexcept;
+  [[nodiscard]] Sent call_general(const Pending& request) noexcept;
+  [[nodiscard]] Sent describe(const Pending& request, uint32_t& descriptor) noexcept;
   void release_descriptor(uint32_t descriptor) noexcept;
-  void deliver(AnswerSink& sink, const copyrpc::Answer& answer) noexcept;
-  [[nodiscard]] bool decode_answer(const copyrpc::Answer& answer, Op op, RemoteAnswer& to) noexcept;
-  [[nodiscard]] bool decode(const copyrpc::InboundCall& call, uint32_t index,
-                            RemoteRequest& request) noexcept;
-  void send_reply(const copyrpc::InboundCall& call, Op op, const StoreAnswer& answer, bool in_room,
-                  std::span<const std::byte> value) noexcept;
+  [[nodiscard]] bool take_answer(const copyrpc::Answer& answer, RemoteAnswer& to) noexcept;
+  [[nodiscard]] bool take_general(copyrpc::CallTag tag, copyrpc::CallEnd end, copyrpc::PeerId peer,
+                                  std::span<const std::byte> payload, RemoteAnswer& to) noexcept;
+  [[nodiscard]] static bool decode_plain(const copyrpc::Answer& answer, RemoteAnswer& to) noexcept;
+  [[nodiscard]] bool decode_answer(Op op, uint32_t descriptor, std::span<const std::byte> payload,
+                                   RemoteAnswer& to) noexcept;
+  [[nodiscard]] bool decode(const std::byte* payload, uint32_t payload_bytes,
+                            uint32_t answer_bytes_max, uint32_t index, RemoteRequest& to) noexcept;
+  [[nodiscard]] bool decode_general(const std::byte* payload, uint32_t payload_bytes,
+                                    uint32_t index, RemoteRequest& to) noexcept;
+  [[nodiscard]] bool take_key(const std::byte* from, uint32_t bytes, uint32_t index,
+                              RemoteRequest& to) noexcept;
+  void send_reply(const copyrpc::InboundCall& call, const StoreAnswer& answer, bool in_room,
+                  uint32_t value_bytes) noexcept;
   void advance_moves() noexcept;
 
   std::unique_ptr<copyrpc::Fabric> fabric_;
   std::unique_ptr<copyrpc::Node> node_;
   copyrpc::Memory arena_{};
   std::vector<copyrpc::PeerId> owners_;
+  uint32_t owner_count_ = 0;
   uint32_t turns_ = 0;
   uint32_t answer_reserve_bytes_ = 0;  ///< room for a value in the answer of a get
   PhaseHistogram* rtt_ = nullptr;
 
-  std::array<copyrpc::Answer, 64> answers_{};
   std::vector<Descriptor> descriptors_;
   uint32_t free_descriptor_ = 0;
 

@@ -44,8 +44,8 @@ void Store::drop_if_expired(Found& found) noexcept {
   found.item = nullptr;
 }
 
-StoreAnswer Store::get_extended(const ItemKey& key) noexcept {
-  const Found found = find_live(key, map_.probe(key.hash));
+StoreAnswer Store::get_further(const ItemKey& key, const Probe& probe) noexcept {
+  const Found found = find_live(key, probe);
   if (!found) return {.status = Status::not_found};
   return answer_of(*found.item);
 }

@@ -101,12 +101,12 @@ class Store {
 
   /// not_found. A value of more than kInlineValueBytes must be read through begin_get.
   [[nodiscard]] StoreAnswer get(const ItemKey& key, const Probe& probe) noexcept {
-    const Found found = map_.find(key, probe);
-    if (!found) return {.status = Status::not_found};
-    const Item& item = *found.item;
-    if (item.extended()) [[unlikely]]
-      return get_extended(key);
-    return {.value_bytes = item.value_bytes, .version = item.version, .value = found.value};
+    const Item* item = find_plain(key, probe);
+    if (item == nullptr) [[unlikely]]
+      return get_further(key, probe);
+    return {.value_bytes = item->value_bytes,
+            .version = item->version,
+            .value = item->at(sizeof(Item) + round_up_8(key.bytes))};
   }
   /// The item if it is there and plain (Item::is_plain); its value follows the key. nullptr says
   /// nothing: ask get.
@@ -124,7 +124,8 @@ class Store {
     item->version = next_version_;
     const auto* from = static_cast<const uint64_t*>(value);
     auto* to = reinterpret_cast<uint64_t*>(item->at(sizeof(Item) + round_up_8(key.bytes)));
-    for (uint32_t word = 0; word * 8 < value_bytes; ++word) poke(to[word], peek(from[word]));
+    if (value_bytes > 0) poke(to[0], peek(from[0]));
+    for (uint32_t word = 1; word * 8 < value_bytes; ++word) poke(to[word], peek(from[word]));
     map_.end_change(*probe.bucket);
     return next_version_++;
   }
@@ -198,8 +199,8 @@ class Store {
     return found;
   }
   void drop_if_expired(Found& found) noexcept;
-  /// get of an item that may have expired and may have flags.
-  [[nodiscard]] StoreAnswer get_extended(const ItemKey& key) noexcept;
+  /// get of any item, or none.
+  [[nodiscard]] StoreAnswer get_further(const ItemKey& key, const Probe& probe) noexcept;
   [[nodiscard]] static StoreAnswer answer_of(const Item& item) noexcept {
     return {.status = Status::ok,
             .value_bytes = item.value_bytes,

@@ -109,7 +109,7 @@ struct End {
       const uint32_t count = node->take_calls(calls);
       for (uint32_t index = 0; index < count; ++index) {
         stop = stop || calls[index].payload_bytes == 1;
-        node->reply(calls[index], {calls[index].payload, calls[index].payload_bytes}, {});
+        node->reply(calls[index], {calls[index].payload, calls[index].payload_bytes});
       }
       node->flush();
     }
@@ -122,8 +122,8 @@ struct End {
   }
   [[nodiscard]] bool call(uint32_t bytes, uint64_t word) {
     const uint64_t payload = word;
-    return node->call(1, {reinterpret_cast<const std::byte*>(&payload), bytes}, {}, 8,
-                      {{word, 0}}) == Node::Sent::accepted;
+    return node->call(1, {reinterpret_cast<const std::byte*>(&payload), bytes}, 8, {{word, 0}}) ==
+           Node::Sent::accepted;
   }
   uint32_t turn(std::span<Answer> answers) {
     (void)node->poll();

@@ -192,7 +192,7 @@ void Field::serve(Node& node) {
 /// Echoes what there is room for.
 void Field::reply(Node& node, const InboundCall& call, std::span<const std::byte> payload) {
   const size_t bytes = std::min<size_t>(call.answer_bytes_max, payload.size());
-  node.reply(call, payload.first(bytes), {});
+  node.reply(call, payload.first(bytes));
 }
 
 bool Field::call(Node& from, PeerId to, uint32_t bytes, uint32_t room) {
@@ -204,7 +204,7 @@ bool Field::call(Node& from, PeerId to, uint32_t bytes, uint32_t room) {
     payload[sizeof(echo) + at] = static_cast<std::byte>(number + at);
   }
   const std::span<const std::byte> head(payload.data(), sizeof(echo) + bytes);
-  if (from.call(to, head, {}, room, {{number, ~number}}) != Node::Sent::accepted) return false;
+  if (from.call(to, head, room, {{number, ~number}}) != Node::Sent::accepted) return false;
   ++next_number_;
   const PeerId caller = &from == &target() ? kTarget : kHonest;
   calls_[number] = {caller, to, room, echo};

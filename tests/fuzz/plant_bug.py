@@ -2,19 +2,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Copies a source with one check taken out: a bug that a fuzzer must find.
 
-    plant_bug.py SOURCE COPY TEXT REPLACEMENT      the text must stand there exactly once
+    plant_bug.py ROOT FILE TEXT REPLACEMENT DIRECTORY COPY
+
+The text must stand exactly once in FILE, which is named as it is included: below ROOT, and so below
+DIRECTORY, where a quoted #include finds it first. COPY is it once more, for who compiles it.
 """
 import pathlib
 import sys
 
 
 def main() -> int:
-    source, copy, text, replacement = sys.argv[1:5]
-    whole = pathlib.Path(source).read_text()
+    root, file, text, replacement, directory, copy = sys.argv[1:7]
+    whole = (pathlib.Path(root) / file).read_text()
     if whole.count(text) != 1:
-        print(f"{source}: '{text}' stands there {whole.count(text)} times", file=sys.stderr)
+        print(f"{file}: '{text}' stands there {whole.count(text)} times", file=sys.stderr)
         return 1
-    pathlib.Path(copy).write_text(whole.replace(text, replacement))
+    included = pathlib.Path(directory) / file
+    included.parent.mkdir(parents=True, exist_ok=True)
+    for path in (included, pathlib.Path(copy)):
+        path.write_text(whole.replace(text, replacement))
     return 0
 
 

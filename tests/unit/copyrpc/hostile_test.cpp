@@ -54,7 +54,7 @@ struct Field {
         }
         std::array<InboundCall, 16> calls;
         const uint32_t inbound = each->take_calls(calls);
-        for (uint32_t index = 0; index < inbound; ++index) each->reply(calls[index], {}, {});
+        for (uint32_t index = 0; index < inbound; ++index) each->reply(calls[index], {});
         each->flush();
         each->tick(clock.now_ns());
         REQUIRE(each->is_valid());
@@ -64,7 +64,7 @@ struct Field {
     }
   }
   void call_raw(uint64_t word, uint32_t room = 64) {
-    REQUIRE(node().call(1, std::as_bytes(std::span("ping", 4)), {}, room, {{word, 0}}) ==
+    REQUIRE(node().call(1, std::as_bytes(std::span("ping", 4)), room, {{word, 0}}) ==
             Node::Sent::accepted);
   }
   /// After whatever was sent: node 1 has failed for a violation; node 2 is served.
@@ -77,7 +77,7 @@ struct Field {
   void expect_others_served() {
     REQUIRE(node().is_up(2));
     const size_t before = answers.size();
-    REQUIRE(node().call(2, std::as_bytes(std::span("hello", 5)), {}, 16, {{77, 0}}) ==
+    REQUIRE(node().call(2, std::as_bytes(std::span("hello", 5)), 16, {{77, 0}}) ==
             Node::Sent::accepted);
     step(50);
     REQUIRE(answers.size() > before);
@@ -134,7 +134,10 @@ TEST_CASE("each field of a batch header is checked") {
       Bad{"session", offsetof(BatchHeader, session), 99, 8},
       Bad{"number", offsetof(BatchHeader, number), 1, 4},
       Bad{"released what was not sent", offsetof(BatchHeader, released), 1, 4},
-      Bad{"reserved", offsetof(BatchHeader, reserved), 1, 8},
+      Bad{"fewer calls", offsetof(BatchHeader, call_count), 1, 2},
+      Bad{"more calls than messages", offsetof(BatchHeader, call_count), 3, 2},
+      Bad{"reserved", offsetof(BatchHeader, reserved), 1, 2},
+      Bad{"reserved2", offsetof(BatchHeader, reserved2), 1, 4},
       Bad{"payload over the end", 32 + offsetof(MessageHeader, payload_bytes), 4000, 4},
       Bad{"payload beyond any", 32 + offsetof(MessageHeader, payload_bytes), 0xfffffff0, 4},
       Bad{"kind", 32 + offsetof(MessageHeader, kind), 3, 1},
@@ -266,6 +269,6 @@ TEST_CASE("more answers asked for than there is room is a violation") {
   const uint32_t count = field.node().take_calls(taken);
   REQUIRE(count == 17);
   const std::vector<std::byte> large(4080);
-  for (uint32_t index = 0; index < count; ++index) field.node().reply(taken[index], large, {});
+  for (uint32_t index = 0; index < count; ++index) field.node().reply(taken[index], large);
   field.expect_violation();
 }

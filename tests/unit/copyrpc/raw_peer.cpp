@@ -107,7 +107,9 @@ bool RawPeer::poll() {
 
 std::string RawPeer::batch_of(const std::vector<RawMessage>& messages) {
   std::string body;
+  uint32_t calls = 0;
   for (const RawMessage& message : messages) {
+    calls += message.header.kind == MessageKind::call;
     append(body, message.header);
     body += message.payload;
     body.resize((body.size() + 15) / 16 * 16);
@@ -118,7 +120,9 @@ std::string RawPeer::batch_of(const std::vector<RawMessage>& messages) {
                            .session = theirs.session,
                            .number = batches_sent,
                            .released = batches_read,
-                           .reserved = 0};
+                           .call_count = static_cast<uint16_t>(calls),
+                           .reserved = 0,
+                           .reserved2 = 0};
   std::string bytes;
   append(bytes, header);
   return bytes + body;

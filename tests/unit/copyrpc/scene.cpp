@@ -93,12 +93,15 @@ bool Scene::idle() const {
 }
 
 bool Scene::call(uint32_t from, uint32_t to, uint32_t bytes, uint32_t answer_bytes) {
-  std::array<std::byte, 64 * 1024> body;
   const uint64_t number = next_number;
   const Head head{number, number, bytes, answer_bytes};
-  fill(body.data(), number, bytes);
-  sent = node(from).call(to, std::as_bytes(std::span(&head, 1)), std::span(body.data(), bytes),
-                         static_cast<uint32_t>(sizeof(Head)) + answer_bytes, {{number, ~number}});
+  constexpr uint32_t kHead = sizeof(Head);
+  sent =
+      node(from).call(to, kHead + bytes, kHead + answer_bytes, [&](std::byte* into, CallTag& tag) {
+        tag = {{number, ~number}};
+        std::memcpy(into, &head, kHead);
+        fill(into + kHead, number, bytes);
+      });
   if (sent != Node::Sent::accepted) return false;
   ++next_number;
   calls_out[number] = {from, to, answer_bytes, number};
@@ -135,10 +138,10 @@ void Scene::take_answers(uint32_t number) {
 void Scene::reply(uint32_t number, const InboundCall& call, const std::byte* payload) {
   Head head{};
   std::memcpy(&head, payload, sizeof(head));
-  std::vector<std::byte> body((head.answer_bytes + 7) / 8 * 8);  // bodies are read in words
-  fill(body.data(), ~head.number, head.answer_bytes);
-  node(number).reply(call, std::as_bytes(std::span(&head, 1)),
-                     std::span(body).first(head.answer_bytes));
+  std::vector<std::byte> answer(sizeof(head) + head.answer_bytes);
+  std::memcpy(answer.data(), &head, sizeof(head));
+  fill(answer.data() + sizeof(head), ~head.number, head.answer_bytes);
+  node(number).reply(call, answer);
 }
 
 void Scene::serve(uint32_t number) {

@@ -5,7 +5,8 @@
 usage: engine_cost.py PATH_TO_ENGINE_COST PATH_TO_REMOTE_COST
 
 A whole turn is counted: scan, read and check, lookup, answer; of a remote request, those of
-both daemons. Counts hold for a build with
+both daemons, without the fabric (each named function switches counting on, or off inside of
+another). Counts hold for a build with
 optimisation and without sanitizers; otherwise this is skipped (77).
 """
 import pathlib
@@ -16,13 +17,14 @@ import sys
 
 # program, operation, requests per turn, most instructions per request
 LIMITS = [("engine_cost", "get", "16", 150), ("engine_cost", "get", "1", 600),
-          ("engine_cost", "put", "16", 700), ("remote_cost", "get", "16", 2000),
-          ("remote_cost", "put", "16", 2200)]
+          ("engine_cost", "put", "16", 700), ("remote_cost", "get", "16", 1200),
+          ("remote_cost", "put", "16", 1300)]
 
 
 def count(program, operation, group):
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
-               "--toggle-collect=*measured_turn*", program, operation, group]
+               "--toggle-collect=*measured_turn*", "--toggle-collect=*DirectFabric::poll*",
+               "--toggle-collect=*DirectFabric::write*", program, operation, group]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     requests = int(re.search(r"operations (\d+)", done.stdout).group(1))
     return int(re.search(r"Collected : (\d+)", done.stderr).group(1)) / requests

@@ -29,32 +29,33 @@ class FakeNetwork final : public Network {
     std::string value;  ///< of a put
   };
 
-  Sent call(uint32_t owner, const Pending& request) noexcept override {
-    if (refuses != Sent::accepted) {
-      ++refused;
-      return refuses;
+  uint32_t call(std::span<const Pending> requests, Sent& sent) noexcept override {
+    sent = refuses;
+    for (const Pending& request : requests) {
+      if (calls.size() == calls_max) sent = Sent::full;
+      if (sent != Sent::accepted) {
+        ++refused;
+        return static_cast<uint32_t>(&request - requests.data());
+      }
+      take(request);
     }
-    Call& made = calls.emplace_back();
-    made.owner = owner;
-    made.ticket = request.ticket();
-    made.op = request.op;
-    made.key.assign(static_cast<const char*>(request.key.data), request.key.bytes);
-    if (request.op == static_cast<uint8_t>(Op::put)) {
-      made.value.assign(reinterpret_cast<const char*>(request.memory), request.value_bytes);
-    }
-    return Sent::accepted;
+    return static_cast<uint32_t>(requests.size());
   }
-  uint32_t poll_answers(AnswerSink& sink, uint32_t answers_max) noexcept override {
-    uint32_t delivered = 0;
-    for (; delivered < answers_max && !answers.empty(); ++delivered) {
-      const Answer next = std::move(answers.front());
+  uint32_t take_answers(std::span<RemoteAnswer> into) noexcept override {
+    delivered.clear();
+    while (delivered.size() < into.size() && !answers.empty()) {
+      const Answer& next = delivered.emplace_back(std::move(answers.front()));
       answers.pop_front();
-      RemoteAnswer answer = next.answer;
-      answer.value = std::as_bytes(std::span(next.value.data(), next.value.size()));
-      sink.on_answer(next.ticket, answer);
+      RemoteAnswer& answer = into[delivered.size() - 1];
+      answer = next.answer;
+      answer.ticket = next.ticket;
+      if (next.value.empty()) continue;
+      answer.value = reinterpret_cast<const std::byte*>(next.value.data());
+      answer.value_bytes = static_cast<uint32_t>(next.value.size());
     }
-    return delivered;
+    return static_cast<uint32_t>(delivered.size());
   }
+  void reply(const RemoteRequest&, const StoreAnswer&, uint32_t) noexcept override {}
   void flush() noexcept override { ++flushes; }
   bool busy() const noexcept override { return !calls.empty() || !answers.empty(); }
 
@@ -66,6 +67,7 @@ class FakeNetwork final : public Network {
 
   Sent refuses = Sent::accepted;
   uint32_t refused = 0;
+  size_t calls_max = 1'000'000;  ///< then it is full
   uint32_t flushes = 0;
   std::vector<Call> calls;
 
@@ -75,7 +77,19 @@ class FakeNetwork final : public Network {
     RemoteAnswer answer;
     std::string value;
   };
+  void take(Pending request) {
+    if (request.path != Path::general) request.widen();
+    Call& made = calls.emplace_back();
+    made.owner = request.owner;
+    made.ticket = request.ticket();
+    made.op = request.op;
+    made.key.assign(static_cast<const char*>(request.key.data), request.key.bytes);
+    if (request.op == static_cast<uint8_t>(Op::put)) {
+      made.value.assign(reinterpret_cast<const char*>(request.memory), request.value_bytes);
+    }
+  }
   std::deque<Answer> answers;
+  std::deque<Answer> delivered;  ///< their values are valid until the next
 };
 
 /// Two ranks of one daemon each; every key but "local..." belongs to the other.
@@ -221,6 +235,33 @@ TEST_CASE("full means later, in order, and nothing is sent twice") {
   for (uint32_t index = 0; index < 8; ++index) {
     CHECK(scene.network.calls[index].key == "remote-" + std::to_string(index));
   }
+}
+
+TEST_CASE("what does not go along with the rest of its group goes later, in order") {
+  Scene scene(8);
+  scene.network.calls_max = 3;
+  std::vector<uint32_t> local;
+  for (uint32_t index = 0; index < 6; ++index) {
+    if (index == 2) local.push_back(scene.lane.send(Op::put, "local", "a"));
+    if (index == 4) local.push_back(scene.lane.send(Op::put, "local", "b"));
+    (void)scene.lane.send(index % 2 == 0 ? Op::get : Op::put, "remote-" + std::to_string(index),
+                          index % 2 == 0 ? "" : "value");
+  }
+  scene.turns(1);
+  REQUIRE(scene.network.calls.size() == 3);
+  CHECK(scene.lane.answered(local[0]));
+  CHECK_FALSE(scene.lane.answered(local[1]));  // behind the one that has to wait
+  scene.network.calls_max = 6;
+  scene.turns(2);
+  REQUIRE(scene.network.calls.size() == 6);
+  for (uint32_t index = 0; index < 6; ++index) {
+    CHECK(scene.network.calls[index].key == "remote-" + std::to_string(index));
+    CHECK(scene.network.calls[index].op ==
+          static_cast<uint8_t>(index % 2 == 0 ? Op::get : Op::put));
+    CHECK(scene.network.calls[index].value == (index % 2 == 0 ? "" : "value"));
+  }
+  CHECK(scene.lane.answered(local[1]));
+  CHECK(scene.daemon.block().remote_calls == 6);
 }
 
 TEST_CASE("an owner that nobody reaches is answered at once") {
