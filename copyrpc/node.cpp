@@ -288,12 +288,12 @@ std::string Node::check_rest() const {
       return fmt::format("{} of {} batches of node {} are not released",
                          peer.batches_received - peer.released, peer.batches_received, peer.id);
     }
-    if (peer.answer_reserved != 0) {
+    if (peer.answer_room != peer.share) {
       return fmt::format("{} B are reserved for answers of node {} to no call",
-                         peer.answer_reserved, peer.id);
+                         peer.share - peer.answer_room, peer.id);
     }
-    if (peer.open_messages != 0 || peer.sealed.end != 0) {
-      return fmt::format("{} messages to node {} do not leave", peer.open_messages, peer.id);
+    if (peer.open_messages() != 0 || peer.sealed.end != 0) {
+      return fmt::format("{} messages to node {} do not leave", peer.open_messages(), peer.id);
     }
     if (peer.posts_outstanding != 0) {
       return fmt::format("{} posts to node {} never end", peer.posts_outstanding, peer.id);
