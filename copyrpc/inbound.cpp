@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/assert.hpp"
+#include "base/planted.hpp"
 #include "copyrpc/node.hpp"
 
 namespace copyrpc {
@@ -119,7 +120,7 @@ void Node::put_back(std::span<const InboundCall> calls) noexcept {
 void Node::release(Peer& peer) noexcept {
   while (peer.released != peer.batches_walked) {
     const InBatch& batch = peer.in_batch(peer.released);
-    if (batch.calls_left > 0) break;
+    if (batch.calls_left > 0 && !COPYKV_PLANTED(early_credit)) break;
     peer.bytes_in -= batch.bytes;
     peer.bytes_untold += batch.bytes;
     peer.answer_room += batch.answer_cost;

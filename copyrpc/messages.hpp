@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/assert.hpp"
+#include "base/planted.hpp"
 #include "copyrpc/node.hpp"
 
 namespace copyrpc {
@@ -37,7 +38,7 @@ template <class Write>
     return Sent::full;
   }
   peer.call_room -= bytes;
-  peer.answer_room -= answer_cost;
+  if (!COPYKV_PLANTED(unreserved_answer)) peer.answer_room -= answer_cost;
   peer.open_call_bytes += bytes;
   ++peer.open_calls;
   ++peer.calls_out;

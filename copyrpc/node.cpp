@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "base/assert.hpp"
+#include "base/planted.hpp"
 #include "base/units.hpp"
 
 namespace copyrpc {
@@ -204,7 +205,8 @@ void Node::on_arrival(uint32_t word) noexcept {
   Peer& peer = peers_[immediate.sender];
   if (immediate.told == Told::hello) {
     on_hello(peer);
-  } else if (immediate.told == Told::batch && peer.usable() && immediate.tag == peer.tag) {
+  } else if (immediate.told == Told::batch && peer.usable() &&
+             (immediate.tag == peer.tag || COPYKV_PLANTED(stale_session))) {
     on_batch(peer);
   } else {
     ++counters_.stray;

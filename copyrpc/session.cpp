@@ -18,6 +18,7 @@
 #include "base/assert.hpp"
 #include "base/atomics.hpp"
 #include "base/log.hpp"
+#include "base/planted.hpp"
 #include "copyrpc/node.hpp"
 
 namespace copyrpc {
@@ -194,7 +195,7 @@ void Node::fail(Peer& peer, const char* why) noexcept {
   peer.state = Peer::State::failing;
   peer.over_session = std::max(peer.over_session, peer.seen_session);
   // From here on nothing of the old session is written to our memory.
-  fabric_.deregister(peer.ring_memory);
+  if (!COPYKV_PLANTED(stale_session)) fabric_.deregister(peer.ring_memory);
   peer.ring_memory = {};
   peer.connected = false;
   fabric_.disconnect(peer.id);

@@ -32,6 +32,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/planted.hpp"
 #include "base/spsc_queue.hpp"
 #include "daemon/lane.hpp"
 #include "daemon/network.hpp"
@@ -138,7 +139,10 @@ class Engine final {
     poke(line.value_bytes, value_bytes);
     poke(line.user_flags, user_flags);
     poke(line.version, version);
-    publish(line.head, response_head(ticket.seq, status, placement));  // [B]
+    const uint32_t seq = COPYKV_PLANTED(stamp_from_memory)
+                             ? head_seq(peek(lane.slots[ticket.slot].request.head))
+                             : ticket.seq;
+    publish(line.head, response_head(seq, status, placement));  // [B]
     count<uint64_t>(block_.by_status[static_cast<uint8_t>(status) & 15], 1);
   }
 

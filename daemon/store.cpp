@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "base/assert.hpp"
+#include "base/planted.hpp"
 
 namespace copykv {
 
@@ -38,7 +39,7 @@ Store::Store(StoreMemory& memory, const StoreOptions& options)
       next_version_(options.first_version) {}
 
 void Store::drop_if_expired(Found& found) noexcept {
-  if (!found.item->expired(now_ms_)) return;
+  if (!found.item->expired(now_ms_) || COPYKV_PLANTED(serve_expired)) return;
   ++expired_;
   unlink(found);
   found.item = nullptr;
@@ -60,6 +61,9 @@ StoreAnswer Store::put(const ItemKey& key, const Probe& probe, const PutRequest&
   const Found found = find_live(key, probe);
   if (!condition_holds(request.condition, request.if_version, found))
     return condition_failed(found);
+  if (COPYKV_PLANTED(forget_write) && next_version_ % 256 == 0) {
+    return {.status = Status::ok, .version = next_version_++};
+  }
   return write(key, found,
                {request.value, request.value_bytes, request.user_flags, expiry_of(request.ttl_ms)});
 }

@@ -22,12 +22,13 @@
 #include <cstdint>
 
 #include "base/atomics.hpp"
+#include "base/planted.hpp"
 
 namespace copykv {
 
 /// Between a publish and the look at the other side's announcement.
 inline void light_fence(bool fence_free) noexcept {
-  if (fence_free) {
+  if (fence_free || COPYKV_PLANTED(no_fence)) {
     compiler_barrier();
   } else {
     full_fence();

@@ -125,12 +125,27 @@ class Run {
   bool run_until(uint64_t limit_ns, const std::function<bool()>& done) {
     bool is_done = false;
     cluster_.run_until(cluster_.clock.now_ns() + limit_ns, [&] {
-      if (++events_ % kEventsPerCheck == 0) fail(cluster_.check_invariants());
+      if (++events_ % kEventsPerCheck == 0) {
+        fail(cluster_.check_invariants());
+        if (!has(faults_, Fault::duplicate_completion)) fail(check_peers());
+      }
       fail(load_.violation);
       is_done = done();
       return is_done || !ok();
     });
     return is_done;
+  }
+
+  /// Ranks that keep the protocol find no fault with each other.
+  std::string check_peers() {
+    for (uint32_t rank = 0; rank < cluster_.ranks(); ++rank) {
+      if (!cluster_.is_up(rank) || cluster_.life(rank).network == nullptr) continue;
+      const copyrpc::NodeCounters& counters = cluster_.life(rank).network->node().counters();
+      if (counters.violations == 0) continue;
+      return fmt::format("rank {} has found {} messages of its peers that cannot be", rank,
+                         counters.violations);
+    }
+    return {};
   }
 
   void connect() {
