@@ -98,7 +98,7 @@ class Run {
     if (has(faults_, Fault::reorder)) to.profile.network.jitter_ns = 5'000;
     to.profile.network.cut_timeout_ns = 4 * kNanosPerMilli;
     // Small rings and short time-outs: everything comes round often.
-    to.node.ring_bytes = 1U << (15 + chooser_.below(3));
+    to.node.ring_bytes = 1U << (14 + chooser_.below(4));
     to.node.batches_max = 4U << chooser_.below(4);
     to.node.beat_ns = 4 * kNanosPerMilli;
     to.node.peer_timeout_ns = 16 * kNanosPerMilli;
@@ -158,9 +158,14 @@ class Run {
     load_.operations_left = options_.operations;
     load_.operations.reserve(options_.operations + options_.operations / 8);
     load_.think_ns_max = chooser_.below(3) == 0 ? 0 : 40'000;
+    // More than a rank has room for at once: calls of others wait in their rings.
+    const bool crowded = chooser_.below(4) == 0;
+    const uint32_t depth_max = crowded ? 4 * options_.depth_max : options_.depth_max;
+    if (crowded) load_.large_one_in = 2;
     for (uint32_t rank = 0; rank < options_.ranks; ++rank) {
       for (uint32_t client = 0; client < options_.clients; ++client) {
-        const auto depth = 1 + static_cast<uint32_t>(chooser_.below(options_.depth_max));
+        const auto depth =
+            1 + static_cast<uint32_t>(chooser_.below(std::min(depth_max, kQueueDepthMax)));
         clients_.push_back(
             cluster_.add(std::make_unique<LoadClient>(load_, rank, depth, chooser_.next())));
       }

@@ -244,7 +244,9 @@ void LoadClient::submit(uint64_t now_ns) {
     free->operation = place;
     ++in_flight_;
     if (load_.phase == Load::Phase::storm) --load_.operations_left;
-    if (load_.think_ns_max > 0) think_until_ns_ = now_ns + random_.below(load_.think_ns_max);
+    // In the calm a daemon shall fall asleep now and then.
+    const uint64_t think_ns = load_.phase == Load::Phase::calm ? 15'000 : load_.think_ns_max;
+    if (think_ns > 0) think_until_ns_ = now_ns + random_.below(think_ns);
   }
 }
 
@@ -298,7 +300,7 @@ Status LoadClient::submit(Operation& operation, Slot& slot, uint64_t tag) {
   uint64_t bytes = kIdBytes + random_.below(16);
   if (size >= 60) bytes = random_.below(480);  // less than the room that each answer has
   if (key.large && size >= 80) bytes = random_.below(4000);
-  if (key.large && size >= 90) bytes = random_.below(40'000);
+  if (key.large && random_.below(load_.large_one_in) == 0) bytes = random_.below(40'000);
   return client.submit_put(key.name, make_value(operation.argument, bytes), tag, options);
 }
 

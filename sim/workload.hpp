@@ -39,7 +39,8 @@ struct Load {
   uint64_t calm_from_ns = 0;
   uint32_t calm_operations = 30;  ///< of each client
   uint64_t think_ns_max = 0;
-  uint32_t next_process = 0;  ///< numbers in the history
+  uint64_t large_one_in = 10;  ///< puts of keys with large values
+  uint32_t next_process = 0;   ///< numbers in the history
   uint64_t by_status[kStatusCount] = {};
   uint64_t client_deaths = 0;
   uint64_t garbage_words = 0;
