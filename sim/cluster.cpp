@@ -291,7 +291,8 @@ void Cluster::take_turn(uint32_t number) {
   Rank& rank = ranks_[number];
   if (rank.life == nullptr) return;
   const uint64_t now_ns = clock.now_ns();
-  if (now_ns < rank.paused_until_ns) return poke(number, rank.paused_until_ns);
+  if (now_ns < rank.paused_until_ns)
+    return set(rank.turn, rank.paused_until_ns, Kind::turn, number);
   if (rank.sleeping) return wake(number);
   const Profile& costs = options_.profile;
   const bool has_network = rank.life->network != nullptr;
@@ -336,7 +337,11 @@ void Cluster::go_to_sleep(uint32_t number) {
   static uint32_t fencing_rank = 0;
   fencing = this;
   fencing_rank = number;
-  Checked::on_heavy_fence = [] { fencing->drain_everyone(fencing_rank); };
+  // membarrier(2) reaches only processes that have registered for it.
+  Checked::on_heavy_fence = nullptr;
+  if (options_.fence_free) {
+    Checked::on_heavy_fence = [] { fencing->drain_everyone(fencing_rank); };
+  }
 #endif
   const bool sleeps = rank.processor.run([&] { return rank.life->daemon->engine().begin_sleep(); });
   if (!sleeps) {
@@ -360,6 +365,9 @@ void Cluster::drain_everyone(uint32_t number) {
 
 void Cluster::wake(uint32_t number) {
   Rank& rank = ranks_[number];
+  if (clock.now_ns() < rank.paused_until_ns) {
+    return set(rank.turn, rank.paused_until_ns, Kind::turn, number);
+  }
   rank.sleeping = false;
   uint64_t wakes = 0;
   (void)!::read(rank.life->daemon->wake_fd(), &wakes, sizeof(wakes));

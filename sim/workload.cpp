@@ -209,7 +209,7 @@ bool LoadClient::wants_more() const {
     case Load::Phase::storm:
       return load_.operations_left > 0;
     case Load::Phase::calm:
-      return calm_done_ + in_flight_ < load_.calm_operations;
+      return calm_done_ + in_flight_ < calm_quota_;
     case Load::Phase::over:
       return false;
   }

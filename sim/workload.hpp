@@ -37,7 +37,6 @@ struct Load {
   Phase phase = Phase::storm;
   uint64_t operations_left = 0;  ///< in the storm
   uint64_t calm_from_ns = 0;
-  uint32_t calm_operations = 30;  ///< of each client
   uint64_t think_ns_max = 0;
   uint64_t large_one_in = 10;  ///< puts of keys with large values
   uint32_t next_process = 0;   ///< numbers in the history
@@ -67,10 +66,12 @@ class LoadClient final : public Process {
   /// Dies at the `passages`-th step of the protocol (COPYKV_FAULT_POINT) from now on, in the
   /// checked build; else before its next operation. Another process takes its place later.
   void doom(uint32_t passages) { doomed_ = passages; }
+  /// Operations in the calm phase.
+  void set_calm_quota(uint32_t operations) { calm_quota_ = operations; }
   [[nodiscard]] uint32_t process() const { return process_; }
   [[nodiscard]] bool is_idle() const { return in_flight_ == 0; }
   /// Has done its part of the calm phase.
-  [[nodiscard]] bool is_content() const { return calm_done_ >= load_.calm_operations && is_idle(); }
+  [[nodiscard]] bool is_content() const { return calm_done_ >= calm_quota_ && is_idle(); }
 
  private:
   struct Slot {
@@ -96,6 +97,7 @@ class LoadClient final : public Process {
   uint32_t process_ = 0;
   uint32_t in_flight_ = 0;
   uint32_t calm_done_ = 0;
+  uint32_t calm_quota_ = 0;
   uint64_t sequence_ = 0;
   uint64_t think_until_ns_ = 0;
   uint64_t last_version_ = 0;
