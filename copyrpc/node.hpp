@@ -83,7 +83,7 @@ struct Answer {
   uint64_t rtt_ns = 0;  ///< call to answer, of one call in 16; else 0
 };
 
-struct InboundCall {
+struct alignas(64) InboundCall {
   PeerId peer = kNoPeer;
   uint32_t answer_bytes_max = 0;  ///< room that the caller has reserved
   uint64_t session = 0;

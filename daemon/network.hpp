@@ -33,7 +33,7 @@ struct RemoteAnswer {
 
 /// A request of another rank: checked, its key in private memory. A plain one (Path, as of a
 /// client's request) fills the first part only; widen() does the rest.
-struct RemoteRequest {
+struct alignas(kCacheLineBytes) RemoteRequest {
   ItemKey key{};
   Probe probe{};
   Path path = Path::general;

@@ -43,20 +43,20 @@ uint32_t RpcNetwork::take_requests(std::span<RemoteRequest> requests) noexcept {
                                                       uint32_t payload_bytes,
                                                       uint32_t answer_bytes_max, uint32_t index,
                                                       RemoteRequest& to) noexcept {
-  if (payload_bytes < sizeof(RemoteRequestHead) || answer_bytes_max < sizeof(RemoteAnswerHead))
-      [[unlikely]] {
+  if (answer_bytes_max < sizeof(RemoteAnswerHead)) [[unlikely]]
     return false;
-  }
   to.index = index;
   to.answer_value_bytes_max = answer_bytes_max - static_cast<uint32_t>(sizeof(RemoteAnswerHead));
+  // A message is never shorter than this word; whether it is a whole head, its length tells.
   const uint64_t shape = load_word(payload);
+  const auto op_and_mode = static_cast<uint16_t>(shape);
   const auto key_bytes = static_cast<uint16_t>(shape >> 16);
   const auto value_bytes = static_cast<uint32_t>(shape >> 32);
   const uint32_t value_at = sizeof(RemoteRequestHead) + round_up_8(key_bytes);
-  if (shape == RemoteRequestHead::shape_of(Op::get, key_bytes, 0) && payload_bytes == value_at) {
+  if (op_and_mode == static_cast<uint8_t>(Op::get) && payload_bytes == value_at) {
     to.path = Path::plain_get;
-  } else if (shape == RemoteRequestHead::shape_of(Op::put, key_bytes, value_bytes) &&
-             value_bytes - 1 < kInlineValueBytes && payload_bytes == value_at + value_bytes &&
+  } else if (op_and_mode == static_cast<uint8_t>(Op::put) && value_bytes - 1 < kInlineValueBytes &&
+             payload_bytes == value_at + value_bytes &&
              load_word(payload + offsetof(RemoteRequestHead, user_flags)) == 0) {
     to.path = Path::plain_put;
     to.value_bytes = value_bytes;
@@ -81,6 +81,7 @@ inline bool RpcNetwork::take_key(const std::byte* from, uint32_t bytes, uint32_t
 bool RpcNetwork::decode_general(const std::byte* payload, uint32_t payload_bytes, uint32_t index,
                                 RemoteRequest& to) noexcept {
   RemoteRequestHead head;
+  if (payload_bytes < sizeof(head)) return false;
   std::memcpy(&head, payload, sizeof(head));
   if (head.op < kOpFirst || head.op > kOpLast ||
       (head.mode & ~(kModeCondition | kModeDescriptor)) != 0) {
