@@ -124,14 +124,27 @@ void RpcNetwork::put_back(uint32_t index) noexcept {
   taken_ = index;
 }
 
+void RpcNetwork::reply_plain(std::span<const RemoteRequest> requests) noexcept {
+  constexpr uint32_t kHeadBytes = sizeof(RemoteAnswerHead);
+  const InboundCall* call = &calls_[requests.front().index];
+  for (const RemoteRequest& request : requests) {
+    const uint32_t value_bytes = request.value_bytes;
+    node_->reply(*call++, kHeadBytes + value_bytes, [&](std::byte* to) {
+      store_words(to, RemoteAnswerHead::shape_of(Status::ok, false, value_bytes), request.version,
+                  0);
+      copy_words(to + kHeadBytes, request.value, value_bytes);
+    });
+  }
+}
+
 void RpcNetwork::reply(const RemoteRequest& request, const StoreAnswer& answer,
                        uint32_t value_bytes) noexcept {
   send_reply(calls_[request.index], answer, false, value_bytes);
 }
 
-inline void RpcNetwork::send_reply(const InboundCall& call, const StoreAnswer& answer, bool in_room,
-                                   uint32_t value_bytes) noexcept {
-  constexpr auto kHeadBytes = static_cast<uint32_t>(sizeof(RemoteAnswerHead));
+void RpcNetwork::send_reply(const InboundCall& call, const StoreAnswer& answer, bool in_room,
+                            uint32_t value_bytes) noexcept {
+  constexpr uint32_t kHeadBytes = sizeof(RemoteAnswerHead);
   node_->reply(call, kHeadBytes + value_bytes, [&](std::byte* to) {
     store_words(to, RemoteAnswerHead::shape_of(answer.status, in_room, answer.value_bytes),
                 answer.version, answer.user_flags);
