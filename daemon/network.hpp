@@ -41,6 +41,7 @@ struct alignas(kCacheLineBytes) RemoteRequest {
   uint32_t value_bytes = 0;             ///< put
   const std::byte* value = nullptr;     ///< put: 8-byte aligned; nullptr: it must be moved
   uint32_t answer_value_bytes_max = 0;  ///< that the answer itself can carry
+  uint64_t short_key = 0;
   uint64_t version = 0;  ///< reply_plain: the answer's, whose value stands in value and value_bytes
 
   Op op = Op::ping;

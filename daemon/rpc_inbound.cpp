@@ -70,10 +70,14 @@ uint32_t RpcNetwork::take_requests(std::span<RemoteRequest> requests) noexcept {
 /// From the ring to private memory. False: there is none, or it is too long.
 inline bool RpcNetwork::take_key(const std::byte* from, uint32_t bytes, uint32_t index,
                                  RemoteRequest& to) noexcept {
-  if (bytes - 1 >= kKeyBytesMax) [[unlikely]]
-    return false;
+  if (bytes == sizeof(to.short_key)) [[likely]] {
+    to.short_key = load_word(from);
+    to.key = {&to.short_key, 8, hash_key({reinterpret_cast<const char*>(&to.short_key), 8})};
+    return true;
+  }
+  if (bytes == 0 || bytes > kKeyBytesMax) return false;
   std::byte* const key = key_rooms_[index].bytes;
-  copy_words(key, from, bytes);
+  std::memcpy(key, from, bytes);
   to.key = {key, bytes, hash_key({reinterpret_cast<const char*>(key), bytes})};
   return true;
 }
