@@ -60,7 +60,7 @@ bool Node::take_ended(uint32_t& checks, Answer& answer) noexcept {
                      : sent  ? CallEnd::lost
                              : CallEnd::unsent,
               .peer = peer.id};
-    if (failed) end_call(peer, record);
+    if (failed) calls_.remove(record);
     if (told) continue;
     ++counters_.calls_lost;
     return true;

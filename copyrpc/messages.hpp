@@ -37,21 +37,21 @@ template <class Write>
     read_credit_cell(peer);
     return Sent::full;
   }
+  uint64_t id = 0;
+  CallRecord& record = calls_.add(id);
+  const auto answer_room = static_cast<uint16_t>((answer_cost - message_cost(0)) / kGrainBytes);
+  stage(peer, {payload_bytes, MessageKind::call, 0, answer_room, id},
+        [&](std::byte* payload) { write(payload, record.tag); });
   peer.call_room -= bytes;
   if (!COPYKV_PLANTED(unreserved_answer)) peer.answer_room -= answer_cost;
   peer.open_call_bytes += bytes;
   ++peer.open_calls;
-  ++peer.calls_out;
-  uint64_t id = 0;
-  CallRecord& record = calls_.add(id);
   record.peer = to;
   record.batch = peer.open_batch;
   record.answer_cost = answer_cost;
   record.abandoned = false;
   record.started_ns = record.timed() ? clock_.now_ns() : now_ns_;
-  const auto answer_room = static_cast<uint16_t>((answer_cost - message_cost(0)) / kGrainBytes);
-  stage(peer, {payload_bytes, MessageKind::call, 0, answer_room, id},
-        [&](std::byte* payload) { write(payload, record.tag); });
+  if (options_.flush.kind == FlushPolicy::Kind::call) post_at_once(peer);
   return Sent::accepted;
 }
 
@@ -69,8 +69,9 @@ template <class Write>
   if (peer.staged - peer.freed + message_cost(payload_bytes) > peer.mirror.bytes) [[unlikely]] {
     return violate(peer, "it asked for more answers than it has room for");
   }
-  ++peer.open_answers;
   stage(peer, {payload_bytes, MessageKind::answer, 0, 0, call.id}, std::forward<Write>(write));
+  ++peer.open_answers;
+  if (options_.flush.kind == FlushPolicy::Kind::call) post_at_once(peer);
 }
 
 /// Appends to the open batch; there is room.
@@ -89,7 +90,6 @@ template <class Write>
     write(stage_scratch_.data());
     mirror.copy_in(at + sizeof(header), stage_scratch_.data(), header.payload_bytes);
   }
-  if (options_.flush.kind == FlushPolicy::Kind::call) post_at_once(peer);
 }
 
 // ---- in
@@ -134,8 +134,13 @@ void Node::walk(Peer& peer, uint32_t& room, Take&& take) noexcept {
       if (batch.calls_unseen-- == 0) return violate(peer, "a batch with more calls than it said");
     } else if (header.is_answer()) {
       const uint64_t payload = at + sizeof(header);
-      if (room == 0 || (answer_scratch_taken_ && ring.wraps(payload, header.payload_bytes))) break;
-      if (!take_answer(peer, batch, ring, header, payload, room, take)) return;
+      if (room == 0) break;
+      const std::byte* bytes = ring.at(payload);
+      if (ring.wraps(payload, header.payload_bytes)) [[unlikely]] {
+        if (answer_scratch_.taken) break;
+        bytes = answer_scratch_.copy(ring, payload, header.payload_bytes);
+      }
+      if (!take_answer(peer, batch, header, bytes, room, take)) return;
     } else {
       return violate(peer, "a message of an unknown kind");
     }
@@ -152,9 +157,8 @@ void Node::walk(Peer& peer, uint32_t& room, Take&& take) noexcept {
 
 /// False: the peer has failed.
 template <class Take>
-bool Node::take_answer(Peer& peer, InBatch& batch, const RingView& ring,
-                       const MessageHeader& header, uint64_t position, uint32_t& room,
-                       Take&& take) noexcept {
+bool Node::take_answer(Peer& peer, InBatch& batch, const MessageHeader& header,
+                       const std::byte* payload, uint32_t& room, Take&& take) noexcept {
   CallRecord* const record = calls_.find(header.id, peer.id);
   if (record == nullptr) [[unlikely]] {
     ++counters_.late_answers;
@@ -170,17 +174,16 @@ bool Node::take_answer(Peer& peer, InBatch& batch, const RingView& ring,
   }
   batch.answer_cost += record->answer_cost;
   if (record->abandoned) [[unlikely]] {
-    end_call(peer, *record);
+    calls_.remove(*record);
     return true;
   }
-  const Answer answer{
-      .tag = record->tag,
-      .end = CallEnd::answered,
-      .peer = peer.id,
-      .payload = view(ring, position, header.payload_bytes, answer_scratch_, answer_scratch_taken_),
-      .payload_bytes = header.payload_bytes,
-      .rtt_ns = record->timed() ? clock_.now_ns() - record->started_ns : 0};
-  end_call(peer, *record);
+  const Answer answer{.tag = record->tag,
+                      .end = CallEnd::answered,
+                      .peer = peer.id,
+                      .payload = payload,
+                      .payload_bytes = header.payload_bytes,
+                      .rtt_ns = record->timed() ? clock_.now_ns() - record->started_ns : 0};
+  calls_.remove(*record);
   --room;
   if (take(answer)) [[likely]]
     return true;
@@ -226,15 +229,18 @@ uint32_t Node::serve(Peer& peer, uint32_t calls_max, Take&& take) noexcept {
     }
     if (header.is_call()) {
       const uint64_t payload = cursor.position + sizeof(header);
-      if (call_scratch_taken_ && ring.wraps(payload, header.payload_bytes)) break;
-      const InboundCall call{
-          .peer = peer.id,
-          .answer_bytes_max = header.answer_room * kGrainBytes,
-          .session = peer.session,
-          .id = header.id,
-          .payload = view(ring, payload, header.payload_bytes, call_scratch_, call_scratch_taken_),
-          .payload_bytes = header.payload_bytes,
-          .cursor = cursor};
+      const std::byte* bytes = ring.at(payload);
+      if (ring.wraps(payload, header.payload_bytes)) [[unlikely]] {
+        if (call_scratch_.taken) break;
+        bytes = call_scratch_.copy(ring, payload, header.payload_bytes);
+      }
+      const InboundCall call{.peer = peer.id,
+                             .answer_bytes_max = header.answer_room * kGrainBytes,
+                             .session = peer.session,
+                             .id = header.id,
+                             .payload = bytes,
+                             .payload_bytes = header.payload_bytes,
+                             .cursor = cursor};
       if (!take(call)) [[unlikely]] {
         violate(peer, "a request that cannot be");
         return taken;

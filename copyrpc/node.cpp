@@ -44,6 +44,7 @@ Node::Node(const NodeOptions& options, Fabric& fabric, const copykv::Clock& cloc
     : options_(options),
       fabric_(fabric),
       clock_(clock),
+      answer_room_max_(round_up_16(options.message_bytes_max) / kGrainBytes),
       random_(options.seed ^ options.incarnation ^ uint64_t{options.node} << 48),
       peers_(options.nodes),
       calls_(options.calls_max) {}
@@ -114,8 +115,8 @@ Outcome<void> Node::take_mailbox() {
   serving_.size_for(options_.nodes);
   transfers_.size_for(options_.transfers_max);
   stage_scratch_.resize(round_up_16(options_.message_bytes_max));
-  answer_scratch_.resize(round_up_16(options_.message_bytes_max));
-  call_scratch_.resize(round_up_16(options_.message_bytes_max));
+  answer_scratch_.bytes.resize(round_up_16(options_.message_bytes_max));
+  call_scratch_.bytes.resize(round_up_16(options_.message_bytes_max));
   now_ns_ = clock_.now_ns();
   return {};
 }
@@ -217,7 +218,7 @@ void Node::tick(uint64_t now_ns) noexcept {
   now_ns_ = now_ns;
   for (uint32_t index = 0; index < failing_count_;) {
     Peer& peer = *failing_[index];
-    if (peer.calls_out == 0 && peer.posts_outstanding == 0) {
+    if (calls_to_check_ == 0 && peer.posts_outstanding == 0) {
       failing_[index] = failing_[--failing_count_];
       finish_failing(peer);
     } else {
@@ -226,7 +227,7 @@ void Node::tick(uint64_t now_ns) noexcept {
   }
   if (now_ns < next_beat_ns_) return;
   next_beat_ns_ = now_ns + options_.beat_ns / 4;
-  calls_to_check_ = calls_.end();
+  if (calls_to_check_ == 0) calls_to_check_ = calls_.end();
   beat();
 }
 

@@ -84,7 +84,7 @@ struct Answer {
   uint64_t rtt_ns = 0;  ///< call to answer, of one call in 16; else 0
 };
 
-struct InboundCall {
+struct alignas(64) InboundCall {
   PeerId peer = kNoPeer;
   uint32_t answer_bytes_max = 0;  ///< room that the caller has reserved
   uint64_t session = 0;
@@ -247,9 +247,8 @@ class Node {
   template <class Take>
   void walk(Peer& peer, uint32_t& room, Take&& take) noexcept;
   template <class Take>
-  [[nodiscard]] bool take_answer(Peer& peer, InBatch& batch, const RingView& ring,
-                                 const MessageHeader& header, uint64_t position, uint32_t& room,
-                                 Take&& take) noexcept;
+  [[nodiscard]] bool take_answer(Peer& peer, InBatch& batch, const MessageHeader& header,
+                                 const std::byte* payload, uint32_t& room, Take&& take) noexcept;
   template <class Take>
   [[nodiscard]] uint32_t serve(Peer& peer, uint32_t calls_max, Take&& take) noexcept;
   /// Whether a message with this header fits `left` bytes of its batch, and is no larger than any.
@@ -259,20 +258,7 @@ class Node {
   }
   /// Whether the answer that a call has room for is no larger than any.
   [[nodiscard]] bool has_sane_room(const MessageHeader& header) const noexcept {
-    return header.answer_room * kGrainBytes <= round_up_16(options_.message_bytes_max);
-  }
-  void end_call(Peer& peer, CallRecord& record) noexcept {
-    --peer.calls_out;
-    calls_.remove(record);
-  }
-  [[nodiscard]] static const std::byte* view(const RingView& ring, uint64_t position,
-                                             uint32_t bytes, std::vector<std::byte>& scratch,
-                                             bool& scratch_taken) noexcept {
-    if (!ring.wraps(position, bytes)) [[likely]]
-      return ring.at(position);
-    scratch_taken = true;
-    ring.copy_out(position, scratch.data(), bytes);
-    return scratch.data();
+    return header.answer_room <= answer_room_max_;
   }
 
   // outbound.cpp
@@ -302,6 +288,7 @@ class Node {
   const NodeOptions options_;
   Fabric& fabric_;
   const copykv::Clock& clock_;
+  const uint32_t answer_room_max_;  ///< of a call, in units of 16 bytes
   uint32_t ring_bytes_ = 0;
   uint32_t batches_max_ = 0;
   uint32_t batch_slots_ = 0;  ///< batches_max_, rounded up to a power of two
@@ -353,13 +340,21 @@ class Node {
   Fifo<Peer*> serving_;
   Fifo<TransferEnd> transfers_;
 
-  // For a message that runs over the end of its ring; of those that came, one of each kind until
-  // flush.
+  /// For a message that runs over the end of its ring.
+  struct Scratch {
+    std::vector<std::byte> bytes;
+    bool taken = false;  ///< until flush
+
+    [[nodiscard]] const std::byte* copy(const RingView& ring, uint64_t position,
+                                        uint32_t count) noexcept {
+      taken = true;
+      ring.copy_out(position, bytes.data(), count);
+      return bytes.data();
+    }
+  };
+  Scratch answer_scratch_;
+  Scratch call_scratch_;
   std::vector<std::byte> stage_scratch_;
-  std::vector<std::byte> answer_scratch_;
-  std::vector<std::byte> call_scratch_;
-  bool answer_scratch_taken_ = false;
-  bool call_scratch_taken_ = false;
   std::array<Completion, 32> completions_{};
   NodeCounters counters_{};
 };

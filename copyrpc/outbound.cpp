@@ -155,7 +155,7 @@ bool Node::post_end(Peer& peer, uint64_t from) noexcept {
 }
 
 void Node::flush() noexcept {
-  answer_scratch_taken_ = call_scratch_taken_ = false;
+  answer_scratch_.taken = call_scratch_.taken = false;
   for (uint32_t index = 0; index < active_count_;) {
     Peer& peer = *active_[index];
     bool more = false;

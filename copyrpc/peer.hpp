@@ -70,9 +70,9 @@ struct Peer {
     none,        ///< no card
     waiting,     ///< has a card; a session starts when retry_ns is reached
     connecting,  ///< our grant is out, the peer's not here or not confirmed
-    up,
-    draining,  ///< the peer is leaving: no new calls
-    failing,   ///< the session is over: its calls are being told, its posts must end
+    failing,     ///< the session is over: its calls are being told, its posts must end
+    up,          ///< from here on: usable()
+    draining,    ///< the peer is leaving: no new calls
   };
 
   // Of the peer.
@@ -118,7 +118,6 @@ struct Peer {
   uint32_t batches_through = 0;   ///< of them, ended at the fabric
   uint32_t batches_released = 0;  ///< of them, released by the peer
   uint32_t answer_room = 0;       ///< ring bytes that answers may still be promised
-  uint32_t calls_out = 0;         ///< records of the call table
   std::vector<OutBatch> out;      ///< by batch number
 
   // Inbound.
@@ -137,9 +136,7 @@ struct Peer {
   bool active = false;   ///< on the node's list of peers that flush must look at
   bool serving = false;  ///< in the node's queue of peers with calls to serve
 
-  [[nodiscard]] bool usable() const noexcept {
-    return state == State::up || state == State::draining;
-  }
+  [[nodiscard]] bool usable() const noexcept { return state >= State::up; }
   [[nodiscard]] uint32_t open_messages() const noexcept { return open_calls + open_answers; }
   /// Batches have come that are not walked, or calls that are not served.
   [[nodiscard]] bool has_backlog() const noexcept {

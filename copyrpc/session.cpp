@@ -57,7 +57,7 @@ void Node::set_peer(const Card& card) {
 
 /// A ring with a new key for the peer, everything at its start, and the hello that says so.
 void Node::start_session(Peer& peer) {
-  COPYKV_ASSERT(peer.posts_outstanding == 0 && peer.calls_out == 0, "peer={}", peer.id);
+  COPYKV_ASSERT(peer.posts_outstanding == 0, "peer={}", peer.id);
   peer.retry_ns = now_ns_ + options_.beat_ns;
   std::memset(peer.ring.base + ring_bytes_, 0, kCreditPageBytes);
   auto memory =
@@ -200,7 +200,7 @@ void Node::fail(Peer& peer, const char* why) noexcept {
   peer.connected = false;
   fabric_.disconnect(peer.id);
   failing_[failing_count_++] = &peer;
-  calls_to_check_ = calls_.end();
+  calls_to_check_ = calls_.end();  // the session is over when they are all checked
 }
 
 void Node::violate(Peer& peer, const char* what) noexcept {

@@ -149,9 +149,8 @@ class Engine final {
   // inbound.cpp
   uint32_t serve_inbound() noexcept;
   [[nodiscard]] bool execute_inbound(RemoteRequest& request) noexcept;
-  [[nodiscard]] bool get_plain_inbound(const RemoteRequest& request) noexcept;
-  [[nodiscard]] bool put_plain_inbound(const RemoteRequest& request) noexcept;
-  [[nodiscard]] bool execute_any_inbound(RemoteRequest& request) noexcept;
+  [[nodiscard]] bool get_plain_inbound(RemoteRequest& request) const noexcept;
+  [[nodiscard]] bool put_plain_inbound(RemoteRequest& request) noexcept;
   [[nodiscard]] bool get_inbound(RemoteRequest& request) noexcept;
   [[nodiscard]] bool add_inbound(const RemoteRequest& request) noexcept;
   [[nodiscard]] bool put_inbound(RemoteRequest& request) noexcept;

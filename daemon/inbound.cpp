@@ -22,51 +22,67 @@ uint32_t Engine::serve_inbound() noexcept {
   for (uint32_t index = 0; index < count; ++index) {
     store_.look(inbound_[index].probe, inbound_[index].key.hash);
   }
-  for (uint32_t index = 0; index < count; ++index) {
-    if (!execute_inbound(inbound_[index])) {
+  // Plain requests are answered together; but before a write, which could change a value that is
+  // still to be sent.
+  uint32_t index = 0;
+  uint32_t told = 0;  // requests before this one are answered
+  bool values_wait = false;
+  const auto tell = [&] {
+    if (told < index) network_->reply_plain({&inbound_[told], index - told});
+    told = index;
+    values_wait = false;
+  };
+  for (; index < count; ++index) {
+    RemoteRequest& request = inbound_[index];
+    if (request.path == Path::plain_get && get_plain_inbound(request)) {
+      values_wait = true;
+      continue;
+    }
+    if (values_wait) tell();
+    if (request.path == Path::plain_put && put_plain_inbound(request)) continue;
+    tell();
+    if (!execute_inbound(request)) {
       network_->put_back(index);
       copykv::count<uint64_t>(block_.deferred, 1);
-      copykv::count<uint64_t>(block_.inbound_requests, index);
-      return index;
+      break;
     }
+    told = index + 1;
   }
-  copykv::count<uint64_t>(block_.inbound_requests, count);
-  return count;
-}
-
-/// False: nothing was done, the request must come again.
-inline bool Engine::execute_inbound(RemoteRequest& request) noexcept {
-  if (request.key.bytes > 0 && owner_of(request.key.hash) != options_.daemon) [[unlikely]] {
-    return reply_inbound(request, {.status = Status::wrong_owner});
-  }
-  if (request.path == Path::plain_get && get_plain_inbound(request)) return true;
-  if (request.path == Path::plain_put && put_plain_inbound(request)) return true;
-  if (request.path != Path::general) request.widen();
-  return execute_any_inbound(request);
+  tell();
+  copykv::count<uint64_t>(block_.inbound_requests, index);
+  return index;
 }
 
 /// The value of a plain item, if the answer can carry it; false: nothing was done.
-inline bool Engine::get_plain_inbound(const RemoteRequest& request) noexcept {
+inline bool Engine::get_plain_inbound(RemoteRequest& request) const noexcept {
   const Item* item = store_.find_plain(request.key, request.probe);
-  if (item == nullptr || item->value_bytes > request.answer_value_bytes_max) return false;
-  network_->reply(request,
-                  {.value_bytes = item->value_bytes,
-                   .version = item->version,
-                   .value = item->at(sizeof(Item) + round_up_8(request.key.bytes))},
-                  item->value_bytes);
+  if (item == nullptr || item->value_bytes > request.answer_value_bytes_max ||
+      owner_of(request.key.hash) != options_.daemon) {
+    return false;
+  }
+  request.value_bytes = item->value_bytes;
+  request.value = item->at(sizeof(Item) + round_up_8(request.key.bytes));
+  request.version = item->version;
   return true;
 }
 
 /// A put over a plain item of the same size; false: nothing was done.
-inline bool Engine::put_plain_inbound(const RemoteRequest& request) noexcept {
+inline bool Engine::put_plain_inbound(RemoteRequest& request) noexcept {
+  if (owner_of(request.key.hash) != options_.daemon) return false;
   const uint64_t version =
       store_.overwrite_plain(request.key, request.probe, request.value, request.value_bytes);
   if (version == 0) return false;
-  network_->reply(request, {.version = version}, 0);
+  request.value_bytes = 0;
+  request.version = version;
   return true;
 }
 
-bool Engine::execute_any_inbound(RemoteRequest& request) noexcept {
+/// False: nothing was done, the request must come again.
+bool Engine::execute_inbound(RemoteRequest& request) noexcept {
+  if (request.path != Path::general) request.widen();
+  if (request.key.bytes > 0 && owner_of(request.key.hash) != options_.daemon) {
+    return reply_inbound(request, {.status = Status::wrong_owner});
+  }
   switch (request.op) {
     case Op::get:
       return get_inbound(request);

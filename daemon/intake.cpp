@@ -90,14 +90,18 @@ void Engine::take_from(Lane& lane) noexcept {
     Slot& slot = lane.slots[lane.next_slot];
     const uint64_t head = observe(slot.request.head);  // [A]
     if (lane.next_in_flight()) break;
-    if (head == plain_get_of_8(lane.seq)) [[likely]] {
+    const uint64_t shape = head ^ lane.seq;
+    if (shape == plain_of_8(Op::get)) [[likely]] {
       read_plain(lane, lane.seq, 8, slot, Path::plain_get, *pending);
-    } else if (head_seq(head) != lane.seq) {
+    } else if (shape == plain_of_8(Op::put) && read_plain_put(lane, 8, limits_, slot, *pending)) {
+      // read
+    } else if (head_seq(shape) != 0) {  // nothing new
       break;
     } else if (is_plain(head, Op::get)) {
       const auto key_bytes = static_cast<uint32_t>(head >> 48);
       read_plain(lane, lane.seq, key_bytes, slot, Path::plain_get, *pending);
-    } else if (is_plain(head, Op::put) && read_plain_put(lane, head, limits_, slot, *pending)) {
+    } else if (is_plain(head, Op::put) &&
+               read_plain_put(lane, static_cast<uint32_t>(head >> 48), limits_, slot, *pending)) {
       // read
     } else {
       const auto index = static_cast<size_t>(pending - group_.data());

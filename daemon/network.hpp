@@ -33,7 +33,7 @@ struct RemoteAnswer {
 
 /// A request of another rank: checked, its key in private memory. A plain one (Path, as of a
 /// client's request) fills the first part only; widen() does the rest.
-struct RemoteRequest {
+struct alignas(kCacheLineBytes) RemoteRequest {
   ItemKey key{};
   Probe probe{};
   Path path = Path::general;
@@ -41,6 +41,8 @@ struct RemoteRequest {
   uint32_t value_bytes = 0;             ///< put
   const std::byte* value = nullptr;     ///< put: 8-byte aligned; nullptr: it must be moved
   uint32_t answer_value_bytes_max = 0;  ///< that the answer itself can carry
+  uint64_t short_key = 0;
+  uint64_t version = 0;  ///< reply_plain: the answer's, whose value stands in value and value_bytes
 
   Op op = Op::ping;
   Condition condition = Condition::always;
@@ -89,7 +91,9 @@ class Network {
   [[nodiscard]] virtual uint32_t take_requests(std::span<RemoteRequest>) noexcept { return 0; }
   /// The requests from `index` on of the last take_requests come again in a later turn.
   virtual void put_back(uint32_t /*index*/) noexcept {}
-  /// `value_bytes` of the answer's value go along.
+  /// Answers of plain requests that went well: some of the last take_requests, in a row.
+  virtual void reply_plain(std::span<const RemoteRequest> requests) noexcept = 0;
+  /// Any answer. `value_bytes` of its value go along.
   virtual void reply(const RemoteRequest& request, const StoreAnswer& answer,
                      uint32_t value_bytes) noexcept = 0;
 

@@ -104,10 +104,10 @@ static_assert(is_plain(RequestHead{7, static_cast<uint8_t>(Op::get), 0, 32}.pack
               !is_plain(RequestHead{7, static_cast<uint8_t>(Op::get), 1, 8}.pack(), Op::get) &&
               !is_plain(RequestHead{7, static_cast<uint8_t>(Op::put), 0, 8}.pack(), Op::get));
 
-/// The head word of the most usual request, a get of an 8-byte key, at sequence `seq`: one compare
-/// tells it, and a length known here makes its hash straight code.
-[[nodiscard]] constexpr uint64_t plain_get_of_8(uint32_t seq) noexcept {
-  return RequestHead{seq, static_cast<uint8_t>(Op::get), 0, 8}.pack();
+/// The head word of the most usual requests, of 8-byte keys, without its sequence: one compare
+/// tells them, and a length known here makes straight code.
+[[nodiscard]] constexpr uint64_t plain_of_8(Op op) noexcept {
+  return RequestHead{0, static_cast<uint8_t>(op), 0, 8}.pack();
 }
 
 /// The part that plain gets and puts share.
@@ -130,9 +130,9 @@ inline void read_plain(Lane& lane, uint32_t seq, uint32_t key_bytes, Slot& slot,
 }
 
 /// read_plain for a put. False: it has flags or an expiry, or is too long: read_request.
-[[nodiscard]] inline bool read_plain_put(Lane& lane, uint64_t head, const RequestLimits& limits,
-                                         Slot& slot, Pending& p) noexcept {
-  const auto key_bytes = static_cast<uint32_t>(head >> 48);
+[[nodiscard]] inline bool read_plain_put(Lane& lane, uint32_t key_bytes,
+                                         const RequestLimits& limits, Slot& slot,
+                                         Pending& p) noexcept {
   p.value_bytes = peek(slot.request.value_bytes);
   if (p.value_bytes > kRequestLineDataBytes - round_up_8(key_bytes) ||
       p.value_bytes > limits.value_bytes_max || peek(slot.request.user_flags) != 0 ||

@@ -43,20 +43,20 @@ uint32_t RpcNetwork::take_requests(std::span<RemoteRequest> requests) noexcept {
                                                       uint32_t payload_bytes,
                                                       uint32_t answer_bytes_max, uint32_t index,
                                                       RemoteRequest& to) noexcept {
-  if (payload_bytes < sizeof(RemoteRequestHead) || answer_bytes_max < sizeof(RemoteAnswerHead))
-      [[unlikely]] {
+  if (answer_bytes_max < sizeof(RemoteAnswerHead)) [[unlikely]]
     return false;
-  }
   to.index = index;
   to.answer_value_bytes_max = answer_bytes_max - static_cast<uint32_t>(sizeof(RemoteAnswerHead));
+  // A message is never shorter than this word; whether it is a whole head, its length tells.
   const uint64_t shape = load_word(payload);
+  const auto op_and_mode = static_cast<uint16_t>(shape);
   const auto key_bytes = static_cast<uint16_t>(shape >> 16);
   const auto value_bytes = static_cast<uint32_t>(shape >> 32);
   const uint32_t value_at = sizeof(RemoteRequestHead) + round_up_8(key_bytes);
-  if (shape == RemoteRequestHead::shape_of(Op::get, key_bytes, 0) && payload_bytes == value_at) {
+  if (op_and_mode == static_cast<uint8_t>(Op::get) && payload_bytes == value_at) {
     to.path = Path::plain_get;
-  } else if (shape == RemoteRequestHead::shape_of(Op::put, key_bytes, value_bytes) &&
-             value_bytes - 1 < kInlineValueBytes && payload_bytes == value_at + value_bytes &&
+  } else if (op_and_mode == static_cast<uint8_t>(Op::put) && value_bytes - 1 < kInlineValueBytes &&
+             payload_bytes == value_at + value_bytes &&
              load_word(payload + offsetof(RemoteRequestHead, user_flags)) == 0) {
     to.path = Path::plain_put;
     to.value_bytes = value_bytes;
@@ -70,10 +70,14 @@ uint32_t RpcNetwork::take_requests(std::span<RemoteRequest> requests) noexcept {
 /// From the ring to private memory. False: there is none, or it is too long.
 inline bool RpcNetwork::take_key(const std::byte* from, uint32_t bytes, uint32_t index,
                                  RemoteRequest& to) noexcept {
-  if (bytes - 1 >= kKeyBytesMax) [[unlikely]]
-    return false;
+  if (bytes == sizeof(to.short_key)) [[likely]] {
+    to.short_key = load_word(from);
+    to.key = {&to.short_key, 8, hash_key({reinterpret_cast<const char*>(&to.short_key), 8})};
+    return true;
+  }
+  if (bytes == 0 || bytes > kKeyBytesMax) return false;
   std::byte* const key = key_rooms_[index].bytes;
-  copy_words(key, from, bytes);
+  std::memcpy(key, from, bytes);
   to.key = {key, bytes, hash_key({reinterpret_cast<const char*>(key), bytes})};
   return true;
 }
@@ -81,6 +85,7 @@ inline bool RpcNetwork::take_key(const std::byte* from, uint32_t bytes, uint32_t
 bool RpcNetwork::decode_general(const std::byte* payload, uint32_t payload_bytes, uint32_t index,
                                 RemoteRequest& to) noexcept {
   RemoteRequestHead head;
+  if (payload_bytes < sizeof(head)) return false;
   std::memcpy(&head, payload, sizeof(head));
   if (head.op < kOpFirst || head.op > kOpLast ||
       (head.mode & ~(kModeCondition | kModeDescriptor)) != 0) {
@@ -123,14 +128,27 @@ void RpcNetwork::put_back(uint32_t index) noexcept {
   taken_ = index;
 }
 
+void RpcNetwork::reply_plain(std::span<const RemoteRequest> requests) noexcept {
+  constexpr uint32_t kHeadBytes = sizeof(RemoteAnswerHead);
+  const InboundCall* call = &calls_[requests.front().index];
+  for (const RemoteRequest& request : requests) {
+    const uint32_t value_bytes = request.value_bytes;
+    node_->reply(*call++, kHeadBytes + value_bytes, [&](std::byte* to) {
+      store_words(to, RemoteAnswerHead::shape_of(Status::ok, false, value_bytes), request.version,
+                  0);
+      copy_words(to + kHeadBytes, request.value, value_bytes);
+    });
+  }
+}
+
 void RpcNetwork::reply(const RemoteRequest& request, const StoreAnswer& answer,
                        uint32_t value_bytes) noexcept {
   send_reply(calls_[request.index], answer, false, value_bytes);
 }
 
-inline void RpcNetwork::send_reply(const InboundCall& call, const StoreAnswer& answer, bool in_room,
-                                   uint32_t value_bytes) noexcept {
-  constexpr auto kHeadBytes = static_cast<uint32_t>(sizeof(RemoteAnswerHead));
+void RpcNetwork::send_reply(const InboundCall& call, const StoreAnswer& answer, bool in_room,
+                            uint32_t value_bytes) noexcept {
+  constexpr uint32_t kHeadBytes = sizeof(RemoteAnswerHead);
   node_->reply(call, kHeadBytes + value_bytes, [&](std::byte* to) {
     store_words(to, RemoteAnswerHead::shape_of(answer.status, in_room, answer.value_bytes),
                 answer.version, answer.user_flags);

@@ -46,6 +46,7 @@ class RpcNetwork final : public Network {
   uint32_t take_answers(std::span<RemoteAnswer> answers) noexcept override;
   uint32_t take_requests(std::span<RemoteRequest> requests) noexcept override;
   void put_back(uint32_t index) noexcept override;
+  void reply_plain(std::span<const RemoteRequest> requests) noexcept override;
   void reply(const RemoteRequest& request, const StoreAnswer& answer,
              uint32_t value_bytes) noexcept override;
   bool move(const RemoteRequest& request, uint32_t move, std::byte* memory,

@@ -169,7 +169,9 @@ struct Item {
     if (shape != wanted.bytes) return false;
     const std::byte* mine = at(16);
     const auto* theirs = static_cast<const std::byte*>(wanted.data);
-    if (shape == 8) return load_word(mine) == load_word(theirs);  // the usual key, and no shifts
+    // The usual key: no shifts.
+    if (shape == 8 && load_word(mine) == load_word(theirs)) [[likely]]
+      return true;
     uint32_t left = shape;
     for (; left > 8; left -= 8, mine += 8, theirs += 8) {
       if (load_word(mine) != load_word(theirs)) return false;

@@ -55,6 +55,7 @@ class FakeNetwork final : public Network {
     }
     return static_cast<uint32_t>(delivered.size());
   }
+  void reply_plain(std::span<const RemoteRequest>) noexcept override {}
   void reply(const RemoteRequest&, const StoreAnswer&, uint32_t) noexcept override {}
   void flush() noexcept override { ++flushes; }
   bool busy() const noexcept override { return !calls.empty() || !answers.empty(); }
