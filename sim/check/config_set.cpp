@@ -11,24 +11,29 @@ constexpr size_t kScannedMax = 12;  // beyond that they are found by their hash
 
 }  // namespace
 
-void ConfigSet::clear(size_t mask_words) noexcept {
+void ConfigSet::clear(size_t mask_words, size_t width) noexcept {
   words_ = mask_words;
+  width_ = width;
+  narrowed_ = false;
   states_.clear();
   masks_.clear();
   buckets_.clear();
   chain_.clear();
 }
 
-bool ConfigSet::is_as_good(size_t index, const KeyState& state, std::span<const uint64_t> mask,
-                           std::span<const uint64_t> optional) const noexcept {
-  if (!(states_[index] == state)) return false;
-  const std::span<const uint64_t> other = this->mask(index);
+ConfigSet::Likeness ConfigSet::compare(size_t index, const KeyState& state,
+                                       std::span<const uint64_t> mask,
+                                       std::span<const uint64_t> optional) const noexcept {
+  if (!(states_[index] == state)) return Likeness::other;
+  const std::span<const uint64_t> there = this->mask(index);
+  Likeness likeness = Likeness::as_good;
   for (size_t word = 0; word < words_; ++word) {
-    const uint64_t differs = other[word] ^ mask[word];
-    if ((differs & ~optional[word]) != 0) return false;                   // other steps stand
-    if ((other[word] & ~mask[word] & optional[word]) != 0) return false;  // uses up more
+    const uint64_t differs = there[word] ^ mask[word];
+    if ((differs & ~optional[word]) != 0) return Likeness::other;
+    if ((differs & there[word]) != 0)
+      likeness = Likeness::rival;  // it has used up what this has not
   }
-  return true;
+  return likeness;
 }
 
 size_t ConfigSet::bucket_of(const KeyState& state, std::span<const uint64_t> mask,
@@ -55,26 +60,34 @@ void ConfigSet::index_all(std::span<const uint64_t> optional) {
   }
 }
 
-bool ConfigSet::add(const KeyState& state, std::span<const uint64_t> mask,
+void ConfigSet::append(const KeyState& state, std::span<const uint64_t> mask) {
+  states_.push_back(state);
+  masks_.insert(masks_.end(), mask.begin(), mask.end());
+}
+
+void ConfigSet::add(const KeyState& state, std::span<const uint64_t> mask,
                     std::span<const uint64_t> optional) {
+  size_t rivals = 0;
+  const auto is_wanted = [&](size_t index) {
+    const Likeness likeness = compare(index, state, mask, optional);
+    if (likeness == Likeness::rival) ++rivals;
+    narrowed_ = narrowed_ || rivals >= width_;
+    return likeness != Likeness::as_good && rivals < width_;
+  };
   if (states_.size() <= kScannedMax) {
     for (size_t index = 0; index < states_.size(); ++index) {
-      if (is_as_good(index, state, mask, optional)) return false;
+      if (!is_wanted(index)) return;
     }
-    states_.push_back(state);
-    masks_.insert(masks_.end(), mask.begin(), mask.end());
-    return true;
+    return append(state, mask);
   }
   if (states_.size() > buckets_.size() / 2) index_all(optional);
   const size_t bucket = bucket_of(state, mask, optional);
   for (uint32_t index = buckets_[bucket]; index != kNone; index = chain_[index]) {
-    if (is_as_good(index, state, mask, optional)) return false;
+    if (!is_wanted(index)) return;
   }
   chain_.push_back(buckets_[bucket]);
   buckets_[bucket] = static_cast<uint32_t>(states_.size());
-  states_.push_back(state);
-  masks_.insert(masks_.end(), mask.begin(), mask.end());
-  return true;
+  append(state, mask);
 }
 
 void ConfigSet::keep_if(const std::vector<bool>& keep) {

@@ -15,8 +15,9 @@
 // METHOD     Keys by themselves (Herlihy and Wing 1990, locality); per key the search of Wing and
 //   Gong 1993 as Lowe 2017 does it: operations are put into the order just in time for their end,
 //   and what leads to the same state is searched once.
-// COST       About a microsecond per operation. It grows exponentially only with the number of open
-//   adds of different numbers on one key, and with overlapping dels and puts of untold versions.
+// COST       About a microsecond per operation. More where many clients have operations other than
+//   get and put in flight on one key at once, and where many open ones that nobody read could
+//   explain an answer: thousands of states per operation, and then the verdict is undecided.
 // THREADS    None of its own; calls share nothing.
 // PROVED BY  tests/unit/sim/check_* (against all orders of small histories, and mutations).
 #pragma once
@@ -30,7 +31,8 @@
 namespace copykv::sim {
 
 struct CheckOptions {
-  uint64_t states_max = 2'000'000;  ///< for each key; then the verdict is undecided
+  uint64_t states_max = 2'000'000;  ///< for each key, and 100 more for each of its operations;
+                                    ///< then the verdict is undecided
   bool client_order = true;         ///< a client's operations on a key keep their order
 };
 

@@ -13,6 +13,8 @@ using What = Event::What;
 constexpr uint32_t kNotBegun = UINT32_MAX;
 constexpr uint32_t kEnded = UINT32_MAX - 1;
 constexpr size_t kStatesTold = 3;
+constexpr uint64_t kStatesPerStep = 100;
+constexpr size_t kWidths[] = {1, 8, 64, SIZE_MAX};
 
 [[nodiscard]] constexpr uint64_t bit_of(uint32_t slot) noexcept {
   return uint64_t{1} << (slot % 64);
@@ -22,6 +24,19 @@ constexpr size_t kStatesTold = 3;
 
 Search::End Search::run(const Timeline& timeline, uint64_t states_max) {
   timeline_ = &timeline;
+  states_ = 0;
+  states_max += kStatesPerStep * timeline.steps().size();
+  for (const size_t width : kWidths) {
+    width_ = width;
+    const End end = run_once(states_max);
+    if (end != End::stuck || !narrowed_) return end;
+  }
+  return End::stuck;
+}
+
+Search::End Search::run_once(uint64_t states_max) {
+  const Timeline& timeline = *timeline_;
+  narrowed_ = false;
   const size_t words = std::max<size_t>(1, (timeline.slots_max() + 63) / 64);
   mask_.assign(words, 0);
   optional_.assign(words, 0);
@@ -32,9 +47,8 @@ Search::End Search::run(const Timeline& timeline, uint64_t states_max) {
   active_groups_.clear();
   groups_.resize(std::max<size_t>(groups_.size(), timeline.groups()));
   for (auto& group : groups_) group.clear();
-  states_ = 0;
-  now_.clear(words);
-  (void)now_.add({}, mask_, optional_);
+  now_.clear(words, width_);
+  now_.add({}, mask_, optional_);
   for (const Event& event : timeline.events()) {
     now_ns_ = event.time_ns;
     place_ = {event.step, event.what, {}};
@@ -114,21 +128,22 @@ bool Search::reached(const Event& goal, const KeyState& state,
 bool Search::advance(const Event& goal, uint64_t states_max) {
   const bool ends = goal.what == What::end;
   const size_t words = mask_.size();
-  next_.clear(words);
-  reached_.clear(words);
+  next_.clear(words, width_);
+  reached_.clear(words, width_);
   for (size_t at = 0; at < now_.size(); ++at) {
     const std::span<uint64_t> mask = now_.mask(at);
     if (!reached(goal, now_.state(at), mask)) {
-      (void)reached_.add(now_.state(at), mask, optional_);
+      reached_.add(now_.state(at), mask, optional_);
       continue;
     }
     if (ends) unset(mask, goal.step);
-    (void)next_.add(now_.state(at), mask, optional_);
+    next_.add(now_.state(at), mask, optional_);
   }
   for (size_t at = 0; at < reached_.size(); ++at) {
     if (++states_ > states_max) return false;
     expand(goal, at);
   }
+  narrowed_ = narrowed_ || reached_.narrowed() || next_.narrowed();
   if (next_.size() == 0) {
     for (size_t at = 0; at < now_.size() && at < kStatesTold; ++at) {
       place_.before.push_back(now_.state(at));
@@ -178,16 +193,21 @@ void Search::expand(const Event& goal, size_t at) {
   const KeyState state = reached_.state(at);
   from_.assign(reached_.mask(at).begin(), reached_.mask(at).end());
   const uint64_t lowest = lowest_version(from_);
+  bool optional_may_help = goal.what == What::expired;
   for (const uint32_t index : in_flight_) {
     const Step& step = step_at(index);
-    if (has(from_, index) || !may_follow(from_, step) || step.writes_version > lowest) continue;
+    if (has(from_, index)) continue;
+    optional_may_help |= step.may_need_optional;
+    if (!may_follow(from_, step) || step.writes_version > lowest) continue;
     try_step(goal, index, state);
   }
   for (const uint32_t group : active_groups_) {
+    if (!optional_may_help) break;
     const auto& steps = groups_[group];
     const auto unused = std::find_if(steps.begin(), steps.end(),
                                      [&](uint32_t index) { return !has(from_, index); });
-    if (unused != steps.end()) try_step(goal, *unused, state);
+    if (unused == steps.end() || !may_follow(from_, step_at(*unused))) continue;
+    try_step(goal, *unused, state);
   }
   if (state.expiry != 0 && step_at(state.expiry - 1).operation.expires_from_ns <= now_ns_) {
     KeyState after = state;
@@ -234,11 +254,11 @@ void Search::settle(const KeyState& state) {
 void Search::emit(const Event& goal, KeyState state) {
   settle(state);
   if (!reached(goal, state, mask_)) {
-    (void)reached_.add(state, mask_, optional_);
+    reached_.add(state, mask_, optional_);
     return;
   }
   if (goal.what == What::end) unset(mask_, goal.step);
-  (void)next_.add(state, mask_, optional_);
+  next_.add(state, mask_, optional_);
 }
 
 }  // namespace copykv::sim

@@ -9,7 +9,10 @@
 // WHY IT IS FAST   Steps that only look enter the order as soon as they see what they told: later
 //   would not be better. A write whose version was told waits for all in flight with lower ones. Of
 //   optional steps that are alike, the one that can wait least is tried. A Config that differs from
-//   another only in having used up more optional steps is dropped.
+//   another only in having used up more optional steps is dropped. And of those that differ in
+//   nothing but which optional steps they have used up, only a few are kept at first (`width`):
+//   where they find an order there is one; where they get stuck, more are kept the next time, and
+//   at last all.
 #pragma once
 
 #include <cstdint>
@@ -24,10 +27,13 @@ namespace copykv::sim {
 /// A set of Configs. The bits of a Config are by slot of a step.
 class ConfigSet {
  public:
-  void clear(size_t mask_words) noexcept;
-  /// False: it, or one that is at least as good, is there already.
-  bool add(const KeyState& state, std::span<const uint64_t> mask,
+  /// `width`: how many are kept that differ only in the optional steps used up.
+  void clear(size_t mask_words, size_t width) noexcept;
+  /// Unless it, or one that is at least as good, is there already.
+  void add(const KeyState& state, std::span<const uint64_t> mask,
            std::span<const uint64_t> optional);
+  /// Some were left out for the sake of the width.
+  [[nodiscard]] bool narrowed() const noexcept { return narrowed_; }
   void keep_if(const std::vector<bool>& keep);
 
   [[nodiscard]] size_t size() const noexcept { return states_.size(); }
@@ -40,13 +46,18 @@ class ConfigSet {
   }
 
  private:
-  [[nodiscard]] bool is_as_good(size_t index, const KeyState& state, std::span<const uint64_t> mask,
-                                std::span<const uint64_t> optional) const noexcept;
+  enum class Likeness : uint8_t { other, rival, as_good };
+  [[nodiscard]] Likeness compare(size_t index, const KeyState& state,
+                                 std::span<const uint64_t> mask,
+                                 std::span<const uint64_t> optional) const noexcept;
+  void append(const KeyState& state, std::span<const uint64_t> mask);
   void index_all(std::span<const uint64_t> optional);
   [[nodiscard]] size_t bucket_of(const KeyState& state, std::span<const uint64_t> mask,
                                  std::span<const uint64_t> optional) const noexcept;
 
   size_t words_ = 1;
+  size_t width_ = SIZE_MAX;
+  bool narrowed_ = false;
   std::vector<KeyState> states_;
   std::vector<uint64_t> masks_;
   std::vector<uint32_t> buckets_;  ///< once there are many: the first of a chain, by hash
@@ -65,10 +76,12 @@ class Search {
   };
 
   End run(const Timeline& timeline, uint64_t states_max);
+
   [[nodiscard]] const Place& place() const noexcept { return place_; }
   [[nodiscard]] uint64_t states() const noexcept { return states_; }
 
  private:
+  End run_once(uint64_t states_max);
   void begin(uint32_t step);
   void begin_optional(uint32_t step, uint32_t slot);
   bool advance(const Event& goal, uint64_t states_max);
@@ -105,6 +118,8 @@ class Search {
   std::vector<std::vector<uint32_t>> groups_;  ///< optional steps that have begun
   std::vector<uint32_t> active_groups_;
   Place place_;
+  size_t width_ = SIZE_MAX;
+  bool narrowed_ = false;  ///< Configs were left out: to be stuck proves nothing
   uint64_t now_ns_ = 0;
   uint64_t states_ = 0;
 };

@@ -30,6 +30,15 @@ namespace {
          operation.kind == Kind::exists;
 }
 
+/// Alike are those that do the same to any state. What gives a life is like nothing else.
+[[nodiscard]] bool are_alike(const Operation& a, const Operation& b) noexcept {
+  if (a.kind != b.kind) return false;
+  if (a.kind == Kind::del || a.kind == Kind::touch) return true;
+  if (a.argument != b.argument || a.kind == Kind::add) return a.argument == b.argument;
+  const bool same_version = a.when != When::if_version || a.if_version == b.if_version;
+  return a.number == b.number && a.when == b.when && same_version;
+}
+
 }  // namespace
 
 std::string Timeline::build(std::span<const Operation* const> operations, bool client_order) {
@@ -42,11 +51,13 @@ std::string Timeline::build(std::span<const Operation* const> operations, bool c
     if (operation->open()) steps_.back().operation.version = kNotTold;
   }
   if (std::string wrong = name_values(); !wrong.empty()) return wrong;
+  if (std::string wrong = order_wipes(); !wrong.empty()) return wrong;
   learn_from_reads();
   if (client_order) keep_client_order();
   bound_by_wipes();
   find_groups();
   order_versions();
+  find_needs();
   list_events();
   return {};
 }
@@ -94,10 +105,19 @@ void Timeline::keep_client_order() {
   }
 }
 
+/// One death after the other: they have the order of their beginnings and of their ends.
+std::string Timeline::order_wipes() {
+  for (size_t at = 1; at < wipes_.size(); ++at) {
+    Step& step = steps_[wipes_[at]];
+    const Operation& before = steps_[wipes_[at - 1]].operation;
+    if (step.operation.begin_ns < before.end_ns) return "two deaths of its owner overlap";
+    step.after = wipes_[at - 1];
+  }
+  return {};
+}
+
 void Timeline::bound_by_wipes() {
   const auto ends = [&](uint32_t step) { return steps_[step].operation.end_ns; };
-  std::sort(wipes_.begin(), wipes_.end(),
-            [&](uint32_t a, uint32_t b) { return ends(a) < ends(b); });
   for (Step& step : steps_) {
     const Operation& operation = step.operation;
     if (!operation.open() || !operation.ended()) continue;
@@ -107,21 +127,50 @@ void Timeline::bound_by_wipes() {
   }
 }
 
+/// Whether a wipe may stand between two operations of this span of time.
+bool Timeline::wiped_between(uint64_t from_ns, uint64_t until_ns) const noexcept {
+  const auto wipe = std::partition_point(wipes_.begin(), wipes_.end(), [&](uint32_t at) {
+    return steps_[at].operation.end_ns < from_ns;
+  });
+  return wipe != wipes_.end() && steps_[*wipe].operation.begin_ns <= until_ns;
+}
+
 void Timeline::order_versions() {
-  std::vector<uint64_t> begins(wipes_.size() + 1, kOpen);  // of this wipe and all that end later
-  for (size_t at = wipes_.size(); at-- > 0;) {
-    begins[at] = std::min(begins[at + 1], steps_[wipes_[at]].operation.begin_ns);
-  }
-  for (Step& step : steps_) {
+  versions_.clear();
+  for (uint32_t index = 0; index < steps_.size(); ++index) {
+    Step& step = steps_[index];
     const Operation& operation = step.operation;
     const bool writes = operation.kind == Kind::put || operation.kind == Kind::add;
     const bool done = operation.status == Status::ok || operation.open();
     if (!writes || !done || operation.version == kNotTold) continue;
     step.writes_version = operation.version;
-    const auto wipe = std::partition_point(wipes_.begin(), wipes_.end(), [&](uint32_t at) {
-      return steps_[at].operation.end_ns < operation.begin_ns;
-    });
-    step.orders_versions = begins[static_cast<size_t>(wipe - wipes_.begin())] > operation.end_ns;
+    step.orders_versions = !wiped_between(operation.begin_ns, operation.end_ns);
+    versions_.emplace_back(operation.version, index);
+  }
+  std::sort(versions_.begin(), versions_.end());
+}
+
+/// What overwrites whatever there is, or sees what one known write wrote, needs no other.
+void Timeline::find_needs() {
+  // With a wipe that may be: versions are free again after it.
+  const bool may_wipe = !wipes_.empty() && steps_[wipes_.back()].operation.end_ns == kOpen;
+  for (Step& step : steps_) {
+    const Operation& operation = step.operation;
+    if (operation.kind == Kind::wipe || reads_record(operation) ||
+        (operation.kind == Kind::put && operation.when == When::always && !may_wipe)) {
+      step.may_need_optional = false;
+      continue;
+    }
+    const bool sees_version = operation.kind == Kind::exists ||
+                              operation.status == Status::condition_failed ||
+                              operation.status == Status::buffer_too_small;
+    if (!sees_version || operation.status == Status::not_found) continue;
+    const auto at = std::lower_bound(versions_.begin(), versions_.end(),
+                                     std::pair(operation.version, uint32_t{0}));
+    if (at == versions_.end() || at->first != operation.version) continue;
+    const Operation& write = steps_[at->second].operation;
+    step.may_need_optional = wiped_between(std::min(write.begin_ns, operation.begin_ns),
+                                           std::max(write.end_ns, operation.end_ns));
   }
 }
 
@@ -153,14 +202,10 @@ void Timeline::find_groups() {
   }
 }
 
-/// Alike are those that do the same to any state. What gives a life is like nothing else.
 uint32_t Timeline::group_of(const Operation& open) {
   if (open.expires() || open.kind == Kind::wipe) return group_count_++;
-  const auto found = std::find_if(groups_.begin(), groups_.end(), [&](const auto& entry) {
-    const Operation& other = entry.first;
-    return open.kind == other.kind && open.argument == other.argument && open.when == other.when &&
-           open.if_version == other.if_version && open.number == other.number;
-  });
+  const auto found = std::find_if(groups_.begin(), groups_.end(),
+                                  [&](const auto& entry) { return are_alike(entry.first, open); });
   if (found != groups_.end()) return found->second;
   groups_.emplace_back(open, group_count_);
   return group_count_++;

@@ -24,12 +24,13 @@ inline constexpr uint32_t kNone = UINT32_MAX;
 
 struct Step {
   Operation operation;
-  uint32_t after = kNone;        ///< the step of the same client that must stand before it
-  uint32_t not_beyond = kNone;   ///< the wipe that it must stand before
-  uint32_t group = kNone;        ///< optional: it may be left out; steps of one group are alike
-  bool only_looks = false;       ///< it may leave the state as it is
-  uint64_t writes_version = 0;   ///< told version of what it wrote; 0: none was told
-  bool orders_versions = false;  ///< and no wipe near: no higher version before it
+  uint32_t after = kNone;  ///< the step of the same client, or the wipe, that must stand before it
+  uint32_t not_beyond = kNone;    ///< the wipe that it must stand before
+  uint32_t group = kNone;         ///< optional: it may be left out; steps of one group are alike
+  bool only_looks = false;        ///< it may leave the state as it is
+  uint64_t writes_version = 0;    ///< told version of what it wrote; 0: none was told
+  bool may_need_optional = true;  ///< an optional step before it can make it possible
+  bool orders_versions = false;   ///< and no wipe near: no higher version before it
 
   [[nodiscard]] bool optional() const noexcept { return group != kNone; }
 };
@@ -59,17 +60,21 @@ class Timeline {
   [[nodiscard]] std::string name_values();
   void learn_from_reads();
   void keep_client_order();
+  [[nodiscard]] std::string order_wipes();
   void bound_by_wipes();
   void find_groups();
   void order_versions();
+  void find_needs();
+  [[nodiscard]] bool wiped_between(uint64_t from_ns, uint64_t until_ns) const noexcept;
   [[nodiscard]] uint32_t group_of(const Operation& open);
   void list_events();
 
   std::vector<Step> steps_;
   std::vector<Event> events_;
-  std::vector<std::pair<uint64_t, uint32_t>> writers_;  ///< by value
-  std::vector<uint32_t> wipes_;                         ///< by end
-  std::vector<std::pair<Operation, uint32_t>> groups_;  ///< that can have several: one of each
+  std::vector<std::pair<uint64_t, uint32_t>> writers_;   ///< by value
+  std::vector<std::pair<uint64_t, uint32_t>> versions_;  ///< that were told, by whom: sorted
+  std::vector<uint32_t> wipes_;                          ///< in their order
+  std::vector<std::pair<Operation, uint32_t>> groups_;   ///< that can have several: one of each
   uint32_t group_count_ = 0;
   uint32_t slots_max_ = 0;
 };

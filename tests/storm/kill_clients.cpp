@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // kill -9 of client processes, at random moments and at every fault point of the library, while
-// others work on. Afterwards no value is torn, every acknowledged write is there or overwritten by
-// a later one, and the daemon holds exactly what it held before.
+// others work on the same keys. What all of them saw has an order: no value is torn, no
+// acknowledged write lost, what was cut off happened once or not at all. And the daemon holds
+// exactly what it held before.
 //
 //   COPYKV_STORM_KILLS   kills at random moments (default 10,000)
 #include <fmt/format.h>
@@ -22,27 +23,21 @@
 #include "tests/storm/daemon_process.hpp"
 #include "tests/storm/raw_client.hpp"
 #include "tests/storm/record.hpp"
+#include "tests/storm/tape.hpp"
+#include "tests/storm/verdict.hpp"
 
 namespace copykv::storm {
 namespace {
 
 constexpr uint32_t kWorkers = 4;
-constexpr uint32_t kKeysPerWorker = 8;
-constexpr uint32_t kKeys = kWorkers * kKeysPerWorker;
-constexpr uint64_t kSequencesMax = 1U << 20;
+constexpr uint32_t kKeys = 32;
+constexpr uint32_t kTestTape = kWorkers;  // the tape of the test's own operations
 
-/// What was tried and what was acknowledged, in memory that outlives the workers. A key has one
-/// writer at a time: worker key / kKeysPerWorker, in successive processes.
+/// What the workers did, in memory that outlives them.
 struct Journal {
-  struct Key {
-    uint64_t tried;         ///< highest sequence that was put
-    uint64_t acknowledged;  ///< highest sequence that was answered ok
-    uint8_t was_acknowledged[kSequencesMax / 8];
-  };
   std::atomic<uint64_t> operations;
   std::atomic<uint64_t> violations;
   char first_violation[256];
-  Key keys[kKeys];
 
   void violated(const std::string& what) {
     if (violations.fetch_add(1) > 0) return;
@@ -67,32 +62,6 @@ class SharedJournal {
   Journal* journal_;
 };
 
-/// Reads any key: whole, of this key, and not older than the last acknowledged write when its
-/// writer is this process (`own`). A write that was never acknowledged may come through late.
-void read_and_check(Journal& journal, Client& client, uint64_t key, bool own) {
-  const Journal::Key& entry = journal.keys[key];
-  const uint64_t acknowledged = observe(entry.acknowledged);
-  const Result got = client.get(record_key(key));
-  if (got.status == Status::not_found) {
-    if (acknowledged > 0) journal.violated(fmt::format("key {} is lost", key));
-    return;
-  }
-  if (!got.ok()) {
-    return journal.violated(fmt::format("key {} ends as {}", key, to_string(got.status)));
-  }
-  Record record;
-  const std::string wrong = read_record(key, got.value, record);
-  if (!wrong.empty()) return journal.violated(fmt::format("key {}: {}", key, wrong));
-  if (record.sequence > observe(entry.tried)) {
-    journal.violated(fmt::format("key {}: sequence {} was never written", key, record.sequence));
-  }
-  const uint8_t bits = entry.was_acknowledged[record.sequence / 8];
-  if (own && record.sequence < acknowledged && (bits >> (record.sequence % 8) & 1) != 0) {
-    journal.violated(fmt::format("key {}: sequence {} stands, {} was acknowledged", key,
-                                 record.sequence, acknowledged));
-  }
-}
-
 size_t value_bytes_of(Random& random) {
   switch (random.below(16)) {
     case 0:
@@ -105,28 +74,17 @@ size_t value_bytes_of(Random& random) {
   }
 }
 
-void write_next(Journal& journal, Client& client, uint64_t key, Random& random) {
-  Journal::Key& entry = journal.keys[key];
-  const uint64_t sequence = peek(entry.tried) + 1;
-  if (sequence >= kSequencesMax) return;
-  std::string value(value_bytes_of(random), '\0');
-  write_record(key, key / kKeysPerWorker, sequence, value);
-  publish(entry.tried, sequence);
-  const Result put = client.put(record_key(key), value);
-  if (!put.ok()) {
-    return journal.violated(fmt::format("put of key {}: {}", key, to_string(put.status)));
-  }
-  // The kill may fall between these two: the bit first, so that `acknowledged` is never ahead.
-  auto& bits = entry.was_acknowledged[sequence / 8];
-  bits = static_cast<uint8_t>(bits | 1U << (sequence % 8));
-  publish(entry.acknowledged, sequence);
-}
+/// Who works where: a worker's place is taken by one process after the other.
+struct Seat {
+  uint32_t worker = 0;
+  uint32_t process = 0;
+};
 
 /// A client process: works until it is killed, or `operations_max` are done.
-int work(Journal& journal, const DaemonProcess& daemon, uint32_t worker, uint64_t seed,
+int work(Journal& journal, Tape& tape, const DaemonProcess& daemon, const Seat& seat,
          uint64_t operations_max) {
   ::signal(SIGTERM, SIG_DFL);
-  Random random(seed);
+  Random random(seat.process);
   Options options = daemon.client_options();
   options.queue_depth = static_cast<uint32_t>(1 + random.below(16));
   options.wait = random.below(2) == 0 ? Wait::adaptive : Wait::park;
@@ -135,31 +93,16 @@ int work(Journal& journal, const DaemonProcess& daemon, uint32_t worker, uint64_
     journal.violated("attach: " + attached.error);
     return 1;
   }
-  Client& client = *attached.client;
+  TapedClient client(std::move(*attached.client), tape, seat.process);
   for (uint64_t operation = 0; operation < operations_max; ++operation) {
-    const uint64_t own = worker * kKeysPerWorker + random.below(kKeysPerWorker);
-    const uint64_t any = random.below(kKeys);
-    switch (random.below(3)) {
-      case 0:
-        write_next(journal, client, own, random);
-        break;
-      case 1:
-        read_and_check(journal, client, own, true);
-        break;
-      default:
-        read_and_check(journal, client, any, false);
+    const Status status = client.any(random.below(kKeys), value_bytes_of(random), random);
+    if (status != Status::ok && status != Status::not_found) {
+      journal.violated(fmt::format("a call ends as {}", to_string(status)));
     }
+    if (!client.wrong().empty()) journal.violated(client.wrong());
     ++journal.operations;
   }
   return 0;
-}
-
-pid_t start_worker(Journal& journal, const DaemonProcess& daemon, uint32_t worker, uint64_t seed,
-                   uint64_t operations_max = UINT64_MAX, const char* fault = nullptr) {
-  return in_child([&, seed] {
-    if (fault != nullptr) ::setenv("COPYKV_FAULT", fault, 1);
-    return work(journal, daemon, worker, seed, operations_max);
-  });
 }
 
 int wait_for(pid_t pid, int options = 0) {
@@ -179,19 +122,12 @@ Resources settled(const DaemonProcess& daemon, const RawClient& observer, const 
   return daemon.resources();
 }
 
-void check_everything(Journal& journal, const DaemonProcess& daemon) {
-  const pid_t pid = in_child([&] {
-    Client client = attach_to(daemon);
-    for (uint64_t key = 0; key < kKeys; ++key) read_and_check(journal, client, key, true);
-    return 0;
-  });
-  CHECK(wait_for(pid) == 0);
-}
-
 /// A daemon, an observer that stays attached, and what the daemon holds before the storm.
 struct Stage {
   DaemonProcess daemon;
   SharedJournal journal;
+  Tapes tapes{kWorkers + 1};
+  uint32_t processes = 0;
   std::optional<RawClient> observer;
   Resources before;
 
@@ -200,8 +136,33 @@ struct Stage {
     observer.emplace(daemon.socket_path());
     before = settled(daemon, *observer, daemon.resources());
   }
-  void check_after() {
-    check_everything(*journal, daemon);
+
+  struct Worker {
+    Seat seat{};
+    pid_t pid = -1;
+  };
+  Worker start(uint32_t worker, uint64_t operations_max = UINT64_MAX, const char* fault = nullptr) {
+    const Seat seat{worker, ++processes};
+    const pid_t pid = in_child([&] {
+      if (fault != nullptr) ::setenv("COPYKV_FAULT", fault, 1);
+      return work(*journal, tapes[worker], daemon, seat, operations_max);
+    });
+    return {seat, pid};
+  }
+  /// Waits until it has been killed, by whomever.
+  void expect_killed(const Worker& worker) {
+    const int status = wait_for(worker.pid);
+    CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
+    tapes[worker.seat.worker].died(worker.seat.process, SystemClock().now_ns());
+  }
+
+  void check_after(const char* name) {
+    // Each key once more, by somebody who lives.
+    CHECK(wait_for(in_child([&] {
+            TapedClient client(attach_to(daemon), tapes[kTestTape], ++processes);
+            for (uint64_t key = 0; key < kKeys; ++key) (void)client.get(key);
+            return client.wrong().empty() ? 0 : 1;
+          })) == 0);
     INFO("first violation: " << journal->first_violation);
     CHECK(journal->violations == 0);
     const Resources after = settled(daemon, *observer, before);
@@ -211,6 +172,7 @@ struct Stage {
     CHECK(peek(daemon_block(observer->rank(), 0).lanes) == 1);
     CHECK(peek(observer->rank().clients_attached) == 1);
     CHECK(daemon.running());
+    expect_in_order(tapes.history(), name, [](uint64_t) { return 0; });
   }
 };
 
@@ -236,27 +198,24 @@ TEST_CASE("clients are killed at random moments") {
   const uint64_t kills = setting("COPYKV_STORM_KILLS", 10'000);
   Stage stage;
   Random random(1);
-  std::array<pid_t, kWorkers> pids{};
-  for (uint32_t worker = 0; worker < kWorkers; ++worker) {
-    pids[worker] = start_worker(*stage.journal, stage.daemon, worker, random.next());
-  }
+  std::array<Stage::Worker, kWorkers> workers;
+  for (uint32_t worker = 0; worker < kWorkers; ++worker) workers[worker] = stage.start(worker);
   const SystemClock clock;
   const uint64_t began_ns = clock.now_ns();
   for (uint64_t kill = 0; kill < kills && stage.journal->violations == 0; ++kill) {
     ::usleep(static_cast<useconds_t>(random.below(2'500)));
-    const auto worker = static_cast<uint32_t>(random.below(kWorkers));
-    ::kill(pids[worker], SIGKILL);
-    const int status = wait_for(pids[worker]);
-    CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
-    pids[worker] = start_worker(*stage.journal, stage.daemon, worker, random.next());
+    Stage::Worker& victim = workers[random.below(kWorkers)];
+    ::kill(victim.pid, SIGKILL);
+    stage.expect_killed(victim);
+    victim = stage.start(victim.seat.worker);
   }
   const double seconds = static_cast<double>(clock.now_ns() - began_ns) / 1e9;
-  for (const pid_t pid : pids) {
-    ::kill(pid, SIGKILL);
-    (void)wait_for(pid);
+  for (const Stage::Worker& worker : workers) {
+    ::kill(worker.pid, SIGKILL);
+    stage.expect_killed(worker);
   }
-  stage.check_after();
-  fmt::print("{} kills in {:.1f} s, {} checked operations, {} violations\n", kills, seconds,
+  stage.check_after("kill_clients");
+  fmt::print("{} kills in {:.1f} s, {} operations, {} violations\n", kills, seconds,
              stage.journal->operations.load(), stage.journal->violations.load());
   CHECK(stage.journal->operations > kills);  // the victims were at work
 }
@@ -290,21 +249,16 @@ TEST_CASE("clients are killed at every fault point") {
   ::close(ends[0]);
   REQUIRE(points.size() >= 4);
 
-  Random random(2);
   uint32_t kills = 0;
   for (const std::string& point : points) {
     for (uint32_t passage = 1; passage <= 40; ++passage) {
       const std::string fault = fmt::format("{}:{}:kill", point, passage);
       INFO(fault);
-      const uint32_t worker = passage % kWorkers;
-      const pid_t pid = start_worker(*stage.journal, stage.daemon, worker, random.next(),
-                                     UINT64_MAX, fault.c_str());
-      const int status = wait_for(pid);
-      CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
+      stage.expect_killed(stage.start(passage % kWorkers, UINT64_MAX, fault.c_str()));
       ++kills;
     }
   }
-  stage.check_after();
+  stage.check_after("kill_clients_at_points");
   fmt::print("{} kills at {} fault points, {} violations\n", kills, points.size(),
              stage.journal->violations.load());
 }
@@ -314,10 +268,9 @@ TEST_CASE("a client that stops at a fault point keeps its lane and goes on") {
   for (const char* point : {"submit.body_written", "submit.published", "complete.answer_seen"}) {
     INFO(point);
     const std::string fault = fmt::format("{}:5:stop", point);
-    const pid_t stopped =
-        start_worker(*stage.journal, stage.daemon, 0, 3, /*operations_max=*/50, fault.c_str());
+    const pid_t stopped = stage.start(0, /*operations_max=*/50, fault.c_str()).pid;
     CHECK(WIFSTOPPED(wait_for(stopped, WUNTRACED)));
-    const pid_t other = start_worker(*stage.journal, stage.daemon, 1, 4, /*operations_max=*/200);
+    const pid_t other = stage.start(1, /*operations_max=*/200).pid;
     CHECK(wait_for(other) == 0);
     CHECK(peek(stage.observer->rank().clients_attached) >= 2);  // the stopped one is still there
     // The name stands at more than one place: each of them stops it once.
@@ -328,7 +281,7 @@ TEST_CASE("a client that stops at a fault point keeps its lane and goes on") {
     } while (WIFSTOPPED(status));
     CHECK(status == 0);
   }
-  stage.check_after();
+  stage.check_after("stop_clients");
 }
 
 }  // namespace copykv::storm

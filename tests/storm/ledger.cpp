@@ -8,9 +8,6 @@
 namespace copykv::storm {
 namespace {
 
-constexpr uint32_t kSequenceBits = 48;
-constexpr uint64_t kSequenceMask = (uint64_t{1} << kSequenceBits) - 1;
-
 [[nodiscard]] bool serves(uint64_t life) {
   return life % 2 == 0;
 }
@@ -32,10 +29,8 @@ void Ledger::is_dead(uint32_t rank, uint64_t now_ns) {
   ranks_[rank].dead_ns = now_ns;
 }
 
-void Ledger::starts(uint32_t rank) {
-  for (uint64_t key = 0; key < keys(); ++key) {
-    if (owners_[key] == rank) keys_[key].floor = keys_[key].ended.load();
-  }
+void Ledger::starts(uint32_t rank, uint64_t now_ns) {
+  deaths_.push_back({rank, ranks_[rank].end_ns, now_ns});
   ranks_[rank].dead_ns = 0;
   ranks_[rank].ready_ns = UINT64_MAX;
   ++ranks_[rank].life;
@@ -50,60 +45,49 @@ void Ledger::stops(uint32_t rank, uint64_t now_ns) {
   dies(rank, now_ns);
 }
 
-/// Its memory is what it was: what it acknowledged before stands as if this life had done it.
 void Ledger::revives(uint32_t rank, uint64_t now_ns) {
-  const uint64_t life = ranks_[rank].life + 1;
-  for (uint64_t key = 0; key < keys(); ++key) {
-    if (owners_[key] != rank) continue;
-    const uint64_t known = keys_[key].acknowledged;
-    if (known >> kSequenceBits == life - 2) {
-      keys_[key].acknowledged = life << kSequenceBits | (known & kSequenceMask);
-    }
-  }
   ranks_[rank].ready_ns = now_ns;
   ranks_[rank].dead_ns = 0;
   ++ranks_[rank].life;
 }
 
-LedgerCall Ledger::begin(const Caller& caller, uint64_t key, CallKind kind, uint64_t now_ns) {
-  LedgerCall call{.key = key, .begin_ns = now_ns, .caller = caller, .kind = kind};
-  call.owner_life = ranks_[owners_[key]].life;
-  const uint64_t known = keys_[key].acknowledged;
-  if (known >> kSequenceBits == call.owner_life) call.acknowledged = known & kSequenceMask;
-  if (kind == CallKind::write) call.sequence = ++keys_[key].attempted;
-  return call;
+void Ledger::enter_deaths(sim::History& history) const {
+  for (const Death& death : deaths_) {
+    for (uint64_t key = 0; key < keys(); ++key) {
+      if (owners_[key] == death.rank) history.wipe(key, death.ordered_ns, death.restart_ns);
+    }
+  }
 }
 
-std::string Ledger::end(const LedgerCall& call, const Result& result, uint64_t now_ns) {
-  ++by_status[static_cast<size_t>(result.status)];
+LedgerCall Ledger::begin(const Caller& caller, uint64_t key, CallKind kind, uint64_t now_ns) const {
+  return {.key = key,
+          .begin_ns = now_ns,
+          .owner_life = ranks_[owners_[key]].life,
+          .caller = caller,
+          .kind = kind};
+}
+
+std::string Ledger::end(const LedgerCall& call, Status status, uint64_t now_ns) {
+  ++by_status[static_cast<size_t>(status)];
   const Rank& owner = ranks_[owners_[call.key]];
   const bool same_owner = owner.life == call.owner_life;
   const bool same_caller = ranks_[call.caller.rank].life == call.caller.life;
   const uint64_t took_ns = now_ns - call.begin_ns;
   if (same_caller) raise(longest_call_ns, took_ns);
-  const bool told = result.status == Status::unreachable || result.status == Status::indeterminate;
+  const bool told = status == Status::unreachable || status == Status::indeterminate;
   if (told && same_caller && (!same_owner || !serves(call.owner_life))) {
     raise(longest_told_ns, now_ns - std::max(call.begin_ns, owner.end_ns.load()));
-  }
-  if (call.kind == CallKind::write) {
-    keys_[call.key].ended = call.sequence;
-    if (result.ok() && same_owner && serves(call.owner_life)) {
-      keys_[call.key].acknowledged = call.owner_life << kSequenceBits | call.sequence;
-    }
   }
   std::string wrong;
   // Who waits for a stopped rank of its own waits as long as that stands.
   const bool must_end = same_caller || !ranks_[call.caller.rank].keeps_memory;
   if (took_ns > kCallNsMax && must_end) wrong = fmt::format("took {} ms", took_ns / kNanosPerMilli);
-  if (wrong.empty()) wrong = check_status(call, result.status, same_owner, same_caller);
-  if (wrong.empty() && result.ok() && call.kind == CallKind::read) {
-    wrong = check_value(call, result, same_owner);
-  }
+  if (wrong.empty()) wrong = check_status(call, status, same_owner, same_caller);
   if (wrong.empty()) return {};
   return fmt::format("a {} of {} (owner {}, life {}{}) from rank {}, {}: {}",
                      call.kind == CallKind::read ? "read" : "write", record_key(call.key),
                      owners_[call.key], call.owner_life, same_owner ? "" : ", now another",
-                     call.caller.rank, to_string(result.status), wrong);
+                     call.caller.rank, to_string(status), wrong);
 }
 
 std::string Ledger::check_status(const LedgerCall& call, Status status, bool same_owner,
@@ -120,12 +104,7 @@ std::string Ledger::check_status(const LedgerCall& call, Status status, bool sam
       return was_dead ? "the owner was dead" : "";
     case Status::not_found:
       if (call.kind == CallKind::write) return "a write finds nothing";
-      if (was_dead) return "the owner was dead";
-      if (stood && call.acknowledged > 0) {
-        return fmt::format("sequence {} was acknowledged", call.acknowledged);
-      }
-      if (!same_owner && owner.keeps_memory && call.acknowledged > 0) return "its owner lives";
-      return {};
+      return was_dead ? "the owner was dead" : "";
     case Status::unreachable:
       return served && with_caller ? "the owner lives" : "";
     case Status::indeterminate:
@@ -136,25 +115,6 @@ std::string Ledger::check_status(const LedgerCall& call, Status status, bool sam
     default:
       return "no such end was asked for";
   }
-}
-
-std::string Ledger::check_value(const LedgerCall& call, const Result& result,
-                                bool same_owner) const {
-  Record record;
-  std::string wrong = read_record(call.key, result.value, record);
-  if (!wrong.empty()) return wrong;
-  if (record.sequence > keys_[call.key].attempted) {
-    return fmt::format("sequence {} was never written", record.sequence);
-  }
-  if (!same_owner || !serves(call.owner_life)) return {};
-  if (record.sequence < call.acknowledged) {
-    return fmt::format("sequence {} after {} was acknowledged", record.sequence, call.acknowledged);
-  }
-  if (record.sequence <= keys_[call.key].floor) {
-    return fmt::format("sequence {} of an earlier life, which ended at {}", record.sequence,
-                       keys_[call.key].floor.load());
-  }
-  return {};
 }
 
 }  // namespace copykv::storm

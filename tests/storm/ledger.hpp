@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is known of writes to the ranks of a job, and whether what a call ended with can be.
-//
-//   One thread at a time writes a key, with sequences that grow. A write that was acknowledged by
-//   the owner's present life stands until that life ends: a read that begins later finds it or a
-//   newer one. A new life starts empty: nothing written before it is ever read from it.
+// Which ranks of a job live, and whether a call may have ended as it did and when it did. What the
+// answers say of the keys is for the checker (sim/check): the ledger enters the deaths there.
 //
 // LIVES     life(rank) is even while the rank may serve and odd from before its end until before
 //   its next start. A statement needs the same life before and after the call.
@@ -19,6 +16,7 @@
 #include <copykv/client.hpp>
 
 #include "base/clock.hpp"
+#include "sim/check/history.hpp"
 
 namespace copykv::storm {
 
@@ -40,10 +38,8 @@ struct Caller {
 /// One call, as its beginning saw the world.
 struct LedgerCall {
   uint64_t key = 0;
-  uint64_t sequence = 0;  ///< of a write
   uint64_t begin_ns = 0;
   uint64_t owner_life = 0;
-  uint64_t acknowledged = 0;  ///< by owner_life, before the call; 0: nothing
   Caller caller{};
   CallKind kind = CallKind::read;
 };
@@ -51,21 +47,24 @@ struct LedgerCall {
 class Ledger {
  public:
   /// `owners` by key.
-  explicit Ledger(std::vector<uint32_t> owners) : keys_(owners.size()), owners_(owners) {}
+  explicit Ledger(std::vector<uint32_t> owners) : owners_(std::move(owners)) {}
 
   // The controller.
   void dies(uint32_t rank, uint64_t now_ns);
   void is_dead(uint32_t rank, uint64_t now_ns);
-  void starts(uint32_t rank);
+  void starts(uint32_t rank, uint64_t now_ns);
   void is_ready(uint32_t rank, uint64_t now_ns);
   /// As dies, for a rank that keeps its memory and comes back by revives.
   void stops(uint32_t rank, uint64_t now_ns);
   void revives(uint32_t rank, uint64_t now_ns);
 
   [[nodiscard]] LedgerCall begin(const Caller& caller, uint64_t key, CallKind kind,
-                                 uint64_t now_ns);
+                                 uint64_t now_ns) const;
   /// Empty, or what cannot be.
-  [[nodiscard]] std::string end(const LedgerCall& call, const Result& result, uint64_t now_ns);
+  [[nodiscard]] std::string end(const LedgerCall& call, Status status, uint64_t now_ns);
+
+  /// What the deaths have emptied.
+  void enter_deaths(sim::History& history) const;
 
   [[nodiscard]] uint64_t life(uint32_t rank) const { return ranks_[rank].life; }
   [[nodiscard]] uint32_t owner(uint64_t key) const { return owners_[key]; }
@@ -78,12 +77,6 @@ class Ledger {
   std::array<std::atomic<uint64_t>, kStatusCount> by_status{};
 
  private:
-  struct Key {
-    std::atomic<uint64_t> attempted = 0;     ///< newest sequence that a write was begun with
-    std::atomic<uint64_t> ended = 0;         ///< newest sequence whose write has ended
-    std::atomic<uint64_t> acknowledged = 0;  ///< life (16 bits), sequence (48 bits)
-    std::atomic<uint64_t> floor = 0;         ///< newest sequence that ended before this life
-  };
   struct Rank {
     std::atomic<uint64_t> life = 0;
     std::atomic<uint64_t> end_ns = 0;   ///< of the last life: when it was ordered
@@ -91,14 +84,17 @@ class Ledger {
     std::atomic<uint64_t> ready_ns = 0;
     std::atomic<bool> keeps_memory = false;
   };
-  [[nodiscard]] std::string check_value(const LedgerCall& call, const Result& result,
-                                        bool same_owner) const;
+  struct Death {
+    uint32_t rank;
+    uint64_t ordered_ns;
+    uint64_t restart_ns;
+  };
   [[nodiscard]] std::string check_status(const LedgerCall& call, Status status, bool same_owner,
                                          bool same_caller) const;
 
-  std::vector<Key> keys_;
   const std::vector<uint32_t> owners_;
   std::array<Rank, kRanksMax> ranks_{};
+  std::vector<Death> deaths_{};
 };
 
 }  // namespace copykv::storm

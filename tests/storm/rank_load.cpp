@@ -3,24 +3,34 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "tests/storm/record.hpp"
 
 namespace copykv::storm {
 namespace {
 
 constexpr uint32_t kInFlight = 8;
-constexpr uint64_t kLargeOneIn = 64;
-constexpr uint64_t kSmallBytesMax = 6'000;  // beyond what travels in a message, too
+constexpr uint64_t kLargeOneIn = 16;
+constexpr uint64_t kSmallBytesMax = 3'500;   // fits a slot's page: never asked for twice
+constexpr uint64_t kMediumBytesMax = 6'000;  // beyond what travels in a message, too
 constexpr uint64_t kLargeBytesMax = 300'000;
 constexpr uint64_t kWaitMs = 100;
 constexpr useconds_t kPauseUs = 300;  // after a call that nobody could serve: it ends at once
 const SystemClock kClock;
 
+uint64_t value_bytes_of(uint64_t key, Random& random) {
+  if (random.chance(0.7)) return kRecordBytesMin + random.below(64);
+  if (!is_large(key)) return kRecordBytesMin + random.below(kSmallBytesMax);
+  const bool large = random.below(kLargeOneIn) == 0;
+  return kRecordBytesMin + random.below(large ? kLargeBytesMax : kMediumBytesMax);
+}
+
 }  // namespace
 
 std::vector<uint32_t> load_owners(const Ranks& ranks) {
   std::vector<uint32_t> owners;
-  for (uint64_t key = 0; key < uint64_t{ranks.count()} * 2 * kKeysPerThread; ++key) {
+  for (uint64_t key = 0; key < uint64_t{ranks.count()} * kKeysPerRank; ++key) {
     owners.push_back(ranks.owner_of(record_key(key)));
   }
   return owners;
@@ -28,13 +38,12 @@ std::vector<uint32_t> load_owners(const Ranks& ranks) {
 
 void RankLoad::start() {
   for (uint32_t rank = 0; rank < ranks_.count(); ++rank) {
-    const uint64_t first_key = uint64_t{rank} * 2 * kKeysPerThread;
-    threads_.emplace_back([this, rank, first_key] {
-      run_everything({.rank = rank, .first_key = first_key, .random = Random(first_key + 1)});
+    const uint32_t process = 2 * rank + 1;
+    threads_.emplace_back([this, rank, process] {
+      run_everything({.rank = rank, .process = process, .random = Random(process)});
     });
-    threads_.emplace_back([this, rank, first_key] {
-      const uint64_t own_key = first_key + kKeysPerThread;
-      run_living({.rank = rank, .first_key = own_key, .random = Random(own_key + 1)});
+    threads_.emplace_back([this, rank, process] {
+      run_living({.rank = rank, .process = process + 1, .random = Random(process + 1)});
     });
   }
 }
@@ -81,54 +90,76 @@ bool RankLoad::attached(Seat& seat) {
   }
 }
 
-std::string RankLoad::value_for(const LedgerCall& call, Random& random) const {
-  const uint64_t more =
-      random.below(random.below(kLargeOneIn) == 0 ? kLargeBytesMax : kSmallBytesMax);
-  std::string value(kRecordBytesMin + (random.chance(0.7) ? more % 64 : more), '\0');
-  write_record(call.key, call.caller.rank, call.sequence, value);
-  return value;
+sim::History RankLoad::history() const {
+  sim::History history = tapes_.history();
+  ledger_.enter_deaths(history);
+  return history;
 }
 
-void RankLoad::ended(const LedgerCall& call, const Result& result) {
-  if (const std::string wrong = ledger_.end(call, result, kClock.now_ns()); !wrong.empty()) {
-    violated(wrong);
+/// Enters the call; a write's value stands in seat.value.
+RankLoad::Flight RankLoad::begin(Seat& seat, uint64_t key, CallKind kind) {
+  Flight flight{.busy = true};
+  if (kind == CallKind::write) {
+    seat.value.resize(value_bytes_of(key, seat.random));
+    write_record(key, seat.process, ++seat.sequence, seat.value);
   }
-  if (result.ok()) ++ok_[call.caller.rank][ledger_.owner(call.key)];
+  flight.call = ledger_.begin(seat.caller, key, kind, kClock.now_ns());
+  flight.at = tape(seat).begin(
+      kind == CallKind::write ? put_of(key, seat.process, seat.sequence, flight.call.begin_ns)
+                              : asking(sim::Kind::get, key, seat.process, flight.call.begin_ns));
+  return flight;
+}
+
+void RankLoad::ended(const Seat& seat, const Flight& flight, const Result& result) {
+  const uint64_t now_ns = kClock.now_ns();
+  std::string wrong;
+  tape(seat).end(flight.at, ending_of(tape(seat)[flight.at], result, now_ns, wrong));
+  if (wrong.empty()) wrong = ledger_.end(flight.call, result.status, now_ns);
+  if (!wrong.empty()) violated(wrong);
+  if (result.ok()) ++ok_[seat.rank][ledger_.owner(flight.call.key)];
   if (result.status == Status::unreachable) ::usleep(kPauseUs);
 }
 
-/// A key has at most one write in flight; reads are of anybody's keys.
 void RankLoad::run_everything(Seat seat) {
-  std::array<LedgerCall, kInFlight> calls;
-  std::array<bool, kInFlight> busy{};
+  std::array<Flight, kInFlight> flights;
   std::array<Completion, kInFlight> done;
+  const auto wanted = [&](uint64_t key) {
+    return !is_large(key) ||
+           std::none_of(flights.begin(), flights.end(), [&](const Flight& flight) {
+             return flight.busy && flight.call.key == key;
+           });
+  };
   while (!stopping_) {
     if (!attached(seat)) continue;
     for (uint32_t slot = 0; slot < kInFlight && seat.client->connected(); ++slot) {
-      if (busy[slot]) continue;
+      const uint64_t key = seat.random.below(ledger_.keys());
+      if (flights[slot].busy || !wanted(key)) continue;
       const bool writes = seat.random.chance(0.5);
-      // Each slot writes keys of its own.
-      const uint64_t own = seat.first_key + slot * (kKeysPerThread / kInFlight) +
-                           seat.random.below(kKeysPerThread / kInFlight);
-      const uint64_t key = writes ? own : seat.random.below(ledger_.keys());
-      calls[slot] = ledger_.begin(seat.caller, key, writes ? CallKind::write : CallKind::read,
-                                  kClock.now_ns());
-      const Status status = writes ? seat.client->submit_put(
-                                         record_key(key), value_for(calls[slot], seat.random), slot)
+      flights[slot] = begin(seat, key, writes ? CallKind::write : CallKind::read);
+      const Status status = writes ? seat.client->submit_put(record_key(key), seat.value, slot)
                                    : seat.client->submit_get(record_key(key), slot);
-      busy[slot] = status == Status::ok;
-      if (status != Status::ok) ended(calls[slot], {.status = status});
+      if (status == Status::ok) continue;
+      ended(seat, flights[slot], {.status = status});
+      flights[slot].busy = false;
     }
     const size_t taken = seat.client->wait(done, kWaitMs);
     for (size_t index = 0; index < taken; ++index) {
-      const auto slot = static_cast<uint32_t>(done[index].tag);
-      ended(calls[slot], done[index].result);
-      busy[slot] = false;
+      Flight& flight = flights[done[index].tag];
+      ended(seat, flight, done[index].result);
+      flight.busy = false;
     }
   }
-  for (uint32_t slot = 0; slot < kInFlight; ++slot) {
-    if (busy[slot] && kClock.now_ns() - calls[slot].begin_ns > kCallNsMax) {
-      violated(fmt::format("a call of {} never ends", record_key(calls[slot].key)));
+  finish_all(seat, flights);
+}
+
+/// What is still in flight at the end of the storm ends, too.
+void RankLoad::finish_all(Seat& seat, std::span<Flight> flights) {
+  std::array<Completion, kInFlight> done;
+  const uint64_t give_up_ns = kClock.now_ns() + kCallNsMax;
+  while (seat.client && seat.client->in_flight() > 0 && kClock.now_ns() < give_up_ns) {
+    const size_t taken = seat.client->wait(done, kWaitMs);
+    for (size_t index = 0; index < taken; ++index) {
+      ended(seat, flights[done[index].tag], done[index].result);
     }
   }
 }
@@ -137,14 +168,12 @@ void RankLoad::run_living(Seat seat) {
   while (!stopping_) {
     if (!attached(seat)) continue;
     const bool writes = seat.random.chance(0.5);
-    const uint64_t key = writes ? seat.first_key + seat.random.below(kKeysPerThread)
-                                : seat.random.below(ledger_.keys());
+    const uint64_t key = seat.random.below(ledger_.keys());
     if (ledger_.owner(key) == victim) continue;
-    const LedgerCall call =
-        ledger_.begin(seat.caller, key, writes ? CallKind::write : CallKind::read, kClock.now_ns());
-    const Result result = writes ? seat.client->put(record_key(key), value_for(call, seat.random))
-                                 : seat.client->get(record_key(key));
-    ended(call, result);
+    const Flight flight = begin(seat, key, writes ? CallKind::write : CallKind::read);
+    const Result result =
+        writes ? seat.client->put(record_key(key), seat.value) : seat.client->get(record_key(key));
+    ended(seat, flight, result);
     if (result.ok() || result.status == Status::not_found) ++living_ok_[seat.rank];
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Threads that write and read numbered records of all ranks, through every rank, and enter each
-// call into the ledger. Per rank there are two:
+// Threads that write and read records of all ranks, through every rank, and enter each call into
+// the ledger and on a tape. Per rank there are two:
 //
 //   everything   keeps several calls in flight, to keys of all ranks
 //   living       one call after the other, never to keys of the rank that is about to end: what the
@@ -10,6 +10,8 @@
 #include <array>
 #include <atomic>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -17,10 +19,16 @@
 #include "base/random.hpp"
 #include "tests/storm/ledger.hpp"
 #include "tests/storm/ranks.hpp"
+#include "tests/storm/tape.hpp"
 
 namespace copykv::storm {
 
-inline constexpr uint32_t kKeysPerThread = 24;
+inline constexpr uint32_t kKeysPerRank = 48;
+/// Values of these keys may be large. Their client has one operation of such a key in flight: a get
+/// of a large value asks a second time, and may be overtaken.
+[[nodiscard]] constexpr bool is_large(uint64_t key) {
+  return key % 4 == 0;
+}
 inline constexpr uint32_t kNobody = ~uint32_t{0};
 
 /// Owners of the keys that the load of so many ranks uses.
@@ -28,7 +36,8 @@ inline constexpr uint32_t kNobody = ~uint32_t{0};
 
 class RankLoad {
  public:
-  RankLoad(const Ranks& ranks, Ledger& ledger) : ranks_(ranks), ledger_(ledger) {}
+  RankLoad(const Ranks& ranks, Ledger& ledger)
+      : ranks_(ranks), ledger_(ledger), tapes_(2 * ranks.count()) {}
   ~RankLoad() { stop(); }
 
   void start();
@@ -38,6 +47,8 @@ class RankLoad {
   [[nodiscard]] uint64_t ok(uint32_t caller, uint32_t owner) const { return ok_[caller][owner]; }
   /// Of the threads `living`, those of the rank `but` left out.
   [[nodiscard]] uint64_t living_ok(uint32_t but) const;
+  /// What all clients saw, and the deaths of their owners. After stop().
+  [[nodiscard]] sim::History history() const;
   /// Empty, or the first thing that cannot be.
   [[nodiscard]] std::string violation() const;
 
@@ -46,20 +57,31 @@ class RankLoad {
  private:
   struct Seat {
     uint32_t rank;
-    uint64_t first_key;
+    uint32_t process;
     Random random;
+    uint64_t sequence = 0;
     Caller caller{};
     std::optional<Client> client{};
+    std::string value{};
+  };
+  /// One call in flight.
+  struct Flight {
+    bool busy = false;
+    LedgerCall call{};
+    size_t at = 0;  ///< on the tape
   };
   void run_everything(Seat seat);
   void run_living(Seat seat);
+  void finish_all(Seat& seat, std::span<Flight> flights);
   [[nodiscard]] bool attached(Seat& seat);
-  void ended(const LedgerCall& call, const Result& result);
-  [[nodiscard]] std::string value_for(const LedgerCall& call, Random& random) const;
+  [[nodiscard]] Flight begin(Seat& seat, uint64_t key, CallKind kind);
+  void ended(const Seat& seat, const Flight& flight, const Result& result);
+  [[nodiscard]] Tape& tape(const Seat& seat) { return tapes_[seat.process - 1]; }
   void violated(const std::string& what);
 
   const Ranks& ranks_;
   Ledger& ledger_;
+  Tapes tapes_;
   std::atomic<bool> stopping_ = false;
   std::array<std::array<std::atomic<uint64_t>, kRanksMax>, kRanksMax> ok_{};
   std::array<std::atomic<uint64_t>, kRanksMax> living_ok_{};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // SIGSTOP: a stopped client is alive and keeps everything; a stopped daemon is slow and nothing is
-// lost.
+// lost. What all clients saw has an order.
 //
 //   COPYKV_STORM_STOP_SECONDS   how long one stands still (default 3)
 //   COPYKV_STORM_STOPS          short stops of clients and of the daemon, at any moment (default
@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <thread>
 
 #include <catch2/catch.hpp>
 
@@ -19,39 +18,53 @@
 #include "base/random.hpp"
 #include "tests/storm/daemon_process.hpp"
 #include "tests/storm/raw_client.hpp"
-#include "tests/storm/record.hpp"
+#include "tests/storm/tape.hpp"
+#include "tests/storm/verdict.hpp"
 
 namespace copykv::storm {
 namespace {
 
-/// Puts and gets of numbered records until told by SIGTERM; 0 when all were right.
-int work_until_told(const DaemonProcess& daemon, uint64_t key) {
+constexpr uint64_t kKeys = 4;
+
+/// Reads and writes records until told by SIGTERM; 0 when every call was served.
+int work_until_told(const DaemonProcess& daemon, Tape& tape, uint32_t process) {
   static volatile sig_atomic_t told = 0;
   ::signal(SIGTERM, [](int) { told = 1; });
-  Client client = attach_to(daemon);
-  std::string value(200, '\0');
-  Record record;
-  for (uint64_t sequence = 1; told == 0; ++sequence) {
-    write_record(key, key, sequence, value);
-    if (!client.put(record_key(key), value).ok()) return 1;
-    const Result got = client.get(record_key(key));
-    if (!got.ok() || !read_record(key, got.value, record).empty()) return 2;
-    if (record.sequence != sequence) return 3;
-    if (sequence % 64 == 0) ::usleep(100);
+  TapedClient client(attach_to(daemon), tape, process);
+  Random random(process);
+  for (uint64_t count = 1; told == 0; ++count) {
+    const Status status = client.any(random.below(kKeys), 200, random);
+    if (status != Status::ok && status != Status::not_found) return 1;
+    if (!client.wrong().empty()) return 2;
+    if (count % 128 == 0) ::usleep(100);
   }
   return 0;
 }
 
-pid_t start_working(const DaemonProcess& daemon, uint64_t key) {
-  return in_child([&] { return work_until_told(daemon, key); });
-}
+/// Workers that write their operations on tapes; the process of a worker is its number.
+class Workers {
+ public:
+  Workers(const DaemonProcess& daemon, uint32_t count) : tapes_(count) {
+    for (uint32_t worker = 0; worker < count; ++worker) {
+      pids_.push_back(
+          in_child([&, worker] { return work_until_told(daemon, tapes_[worker], worker + 1); }));
+    }
+  }
+  [[nodiscard]] pid_t operator[](uint32_t worker) const { return pids_[worker]; }
+  void expect_all_was_right(const char* name) {
+    for (const pid_t pid : pids_) {
+      ::kill(pid, SIGTERM);
+      int status = -1;
+      (void)::waitpid(pid, &status, 0);
+      CHECK(status == 0);
+    }
+    expect_in_order(tapes_.history(), name, [](uint64_t) { return 0; });
+  }
 
-int end(pid_t pid) {
-  ::kill(pid, SIGTERM);
-  int status = -1;
-  (void)::waitpid(pid, &status, 0);
-  return status;
-}
+ private:
+  Tapes tapes_;
+  std::vector<pid_t> pids_{};
+};
 
 struct Stops {
   uint64_t of_clients = 0;
@@ -75,19 +88,17 @@ TEST_CASE("a client that is stopped is not reclaimed and goes on") {
   DaemonProcess daemon;
   daemon.start();
   const RawClient observer(daemon.socket_path());
-  const pid_t stopped = start_working(daemon, 1);
-  const pid_t other = start_working(daemon, 2);
+  Workers workers(daemon, 2);
   ::usleep(100'000);
   const Resources before = daemon.resources();
-  ::kill(stopped, SIGSTOP);
+  ::kill(workers[0], SIGSTOP);
   ::sleep(seconds);
   CHECK(peek(observer.rank().clients_attached) == 3);
   CHECK(peek(observer.rank().clients_gone) == 0);
   CHECK(daemon.resources() == before);
-  ::kill(stopped, SIGCONT);
+  ::kill(workers[0], SIGCONT);
   ::usleep(50'000);
-  CHECK(end(stopped) == 0);
-  CHECK(end(other) == 0);
+  workers.expect_all_was_right("stop_client");
   fmt::print("a client stood still for {} s and went on\n", seconds);
 }
 
@@ -95,7 +106,7 @@ TEST_CASE("a daemon that is stopped loses nothing") {
   DaemonProcess daemon;
   daemon.start();
   Client client = attach_to(daemon);
-  const pid_t synchronous = start_working(daemon, 1);
+  Workers workers(daemon, 1);
   ::usleep(50'000);
   daemon.send_signal(SIGSTOP);
   // In flight while nobody serves: a wait with a limit ends in time, and the answer still comes.
@@ -115,7 +126,7 @@ TEST_CASE("a daemon that is stopped loses nothing") {
   CHECK(done[0].tag == 7);
   CHECK(done[0].result.ok());
   CHECK(client.get("key").value == "value");
-  CHECK(end(synchronous) == 0);
+  workers.expect_all_was_right("stop_daemon");
 }
 
 TEST_CASE("many short stops at any moment lose nothing and free nothing") {
@@ -124,10 +135,7 @@ TEST_CASE("many short stops at any moment lose nothing and free nothing") {
   DaemonProcess daemon;
   daemon.start();
   const RawClient observer(daemon.socket_path());
-  std::array<pid_t, kClients> clients;
-  for (uint32_t client = 0; client < kClients; ++client) {
-    clients[client] = start_working(daemon, 1 + client);
-  }
+  Workers workers(daemon, kClients);
   ::usleep(100'000);
   const Resources before = daemon.resources();
   const uint64_t requests_before = peek(daemon_block(observer.rank(), 0).requests);
@@ -136,17 +144,18 @@ TEST_CASE("many short stops at any moment lose nothing and free nothing") {
   for (uint64_t stop = 0; stop < stops_wanted; ++stop) {
     const uint64_t victim = random.below(kClients + 1);
     ++(victim == kClients ? stops.of_the_daemon : stops.of_clients);
-    stop_for_a_moment(victim == kClients ? daemon.pid() : clients[victim], random, stops);
+    stop_for_a_moment(victim == kClients ? daemon.pid() : workers[static_cast<uint32_t>(victim)],
+                      random, stops);
     ::usleep(static_cast<useconds_t>(random.below(1'000)));
   }
   CHECK(stops.told == stops_wanted);
   CHECK(peek(observer.rank().clients_attached) == kClients + 1);
   CHECK(peek(observer.rank().clients_gone) == 0);
   CHECK(daemon.resources() == before);
-  for (const pid_t client : clients) CHECK(end(client) == 0);
+  workers.expect_all_was_right("stops");
   const uint64_t requests = peek(daemon_block(observer.rank(), 0).requests) - requests_before;
   CHECK(requests > stops_wanted);
-  fmt::print("{} stops of clients and {} of the daemon, {} operations meanwhile, each checked\n",
+  fmt::print("{} stops of clients and {} of the daemon, {} operations meanwhile\n",
              stops.of_clients, stops.of_the_daemon, requests);
   CHECK(daemon.stop() == 0);
 }

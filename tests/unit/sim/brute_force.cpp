@@ -20,9 +20,11 @@ struct Item {
 
 class AllOrders {
  public:
-  AllOrders(const History& history, bool client_order) : client_order_(client_order) {
+  AllOrders(const History& history, bool client_order)
+      : operations_(history.operations()), client_order_(client_order) {
+    for (Operation& operation : operations_) learn_version(operation);
     uint32_t id = 0;
-    for (const Operation& operation : history.operations()) {
+    for (const Operation& operation : operations_) {
       ++id;
       possible_ = possible_ && can_end_so(operation);
       if (says_nothing(operation)) continue;
@@ -39,6 +41,17 @@ class AllOrders {
   [[nodiscard]] bool any() { return possible_ && goes_on({}); }
 
  private:
+  /// Which version a write made that was not told, its readers know.
+  void learn_version(Operation& put) {
+    if (put.kind != Kind::put || put.number || put.version != kNotTold) return;
+    for (const Operation& get : operations_) {
+      const bool reads = get.kind == Kind::get && get.status == Status::ok && !get.number;
+      if (reads && get.observed == put.argument && put.version == kNotTold) {
+        put.version = get.version;
+      }
+    }
+  }
+
   [[nodiscard]] bool goes_on(const KeyState& state) {
     if (complete()) return true;
     for (size_t next = 0; next < items_.size(); ++next) {
@@ -87,7 +100,7 @@ class AllOrders {
       }
       if (at == next) continue;
       if (other.end_ns < item.begin_ns && (!other.is_expiry || is_placed(other.id))) return false;
-      if (!item.is_expiry && !other.is_expiry && is_before_in_client(at, next)) return false;
+      if (!item.is_expiry && !other.is_expiry && is_before(at, next)) return false;
     }
     return true;
   }
@@ -100,9 +113,10 @@ class AllOrders {
            placed.operation->end_ns >= operation.end_ns;
   }
 
-  [[nodiscard]] bool is_before_in_client(size_t a, size_t b) const {
+  [[nodiscard]] bool is_before(size_t a, size_t b) const {
     const Operation& first = *items_[a].operation;
     const Operation& second = *items_[b].operation;
+    if (first.kind == Kind::wipe && second.kind == Kind::wipe) return items_[a].id < items_[b].id;
     if (!client_order_ || first.process != second.process || first.open() || second.open() ||
         first.kind == Kind::wipe || second.kind == Kind::wipe) {
       return false;
@@ -111,6 +125,7 @@ class AllOrders {
     return items_[a].id < items_[b].id;
   }
 
+  std::vector<Operation> operations_;
   std::vector<Item> items_;
   std::vector<bool> placed_;
   bool client_order_;

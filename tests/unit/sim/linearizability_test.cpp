@@ -273,7 +273,7 @@ TEST_CASE("what would take too long is said to be undecided; it is not ok") {
   CHECK(verdict.outcome == Outcome::undecided);
   CHECK_FALSE(verdict.ok());
   CHECK(verdict.keys_undecided == 1);
-  CHECK(verdict.story.find("undecided after 10001 states") != std::string::npos);
+  CHECK(verdict.story.find("undecided after 14101 states") != std::string::npos);
 }
 
 TEST_CASE("a history whose values are not unique cannot be decided") {
@@ -284,6 +284,13 @@ TEST_CASE("a history whose values are not unique cannot be decided") {
   Scene reserved;
   reserved.put({1, 2}, kUnread, 1);
   CHECK(reserved.check().outcome == Outcome::undecided);
+}
+
+TEST_CASE("deaths of one owner follow each other") {
+  Scene scene;
+  scene.wipe(1, 5);
+  scene.wipe(4, 6);
+  CHECK(scene.check().story.find("overlap") != std::string::npos);
 }
 
 TEST_CASE("keys are checked by themselves; the story is of the earliest violation") {

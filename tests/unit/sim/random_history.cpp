@@ -245,11 +245,14 @@ History make_up(uint32_t operations, Random& random) {
                              Kind::put, Kind::del, Kind::exists, Kind::touch, Kind::add};
   History history;
   uint64_t written = 0;
+  uint64_t wiped_until_ns = 0;
   for (uint32_t count = 0; count < operations; ++count) {
     Operation operation{.begin_ns = random.below(12), .process = 1 + uint32_t(random.below(3))};
     operation.end_ns = operation.begin_ns + random.below(8);
-    if (random.chance(0.06)) {
-      history.wipe(0, operation.begin_ns, random.chance(0.1) ? kOpen : operation.end_ns);
+    if (random.chance(0.06) && operation.begin_ns >= wiped_until_ns) {
+      const uint64_t end_ns = random.chance(0.1) ? kOpen : operation.end_ns;
+      wiped_until_ns = end_ns;
+      history.wipe(0, operation.begin_ns, end_ns);
       continue;
     }
     operation.kind = kKinds[random.below(std::size(kKinds))];
