@@ -179,6 +179,27 @@ def run_tests(flavour, tally):
     print(f"{flavour.name} tests: {len(records)} run ({seconds:.0f} s)", flush=True)
 
 
+def same_traces(tally):
+    """A seed gives the same run whichever compiler built the simulation."""
+    arguments = ["--seed", "1", "--seeds", "100", "--operations", "600"]
+    traces = []
+    for directory in ("build", "build-clang"):
+        command = [ROOT / directory / "sim" / "copykv-sim", *arguments]
+        if not command[0].exists():
+            tally.add_skip("same traces", f"{directory} is not built")
+            return
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        traces.append([line for line in done.stdout.splitlines() if line.startswith("seed ")])
+    differing = [f"{ours}\n{theirs}" for ours, theirs in zip(*traces) if ours != theirs]
+    if differing or len(traces[0]) != 100 or len(traces[1]) != 100:
+        log_path = ROOT / "build-same-traces.log"
+        log_path.write_text("\n".join(differing), encoding="utf-8")
+        tally.add_failure("same traces", log_path, "\n".join(differing) or "not 100 runs each")
+        return
+    print("same traces: ok (100 seeds)", flush=True)
+    tally.add_pass()
+
+
 def clang_tidy(tally):
     """The short list of .clang-tidy over everything that ships."""
     log_path = ROOT / "build-clang-tidy.log"
@@ -186,7 +207,7 @@ def clang_tidy(tally):
         tally.add_skip("clang-tidy", "run-clang-tidy is not installed")
         return
     command = ["run-clang-tidy", "-quiet", "-p", "build-clang", "-j", str(os.cpu_count() or 1),
-               rf"^{ROOT}/(base|shm|copyrpc|daemon|client|bench|tools|examples)/.*\.cpp$"]
+               rf"^{ROOT}/(base|shm|copyrpc|daemon|client|sim|bench|tools|examples)/.*\.cpp$"]
     noise = re.compile(r"^\d+ warnings generated|^clang-tidy-\d+ ")
     if run_logged("clang-tidy", command, log_path, tally,
                   telling=lambda line: not noise.match(line)):
@@ -203,6 +224,7 @@ def main():
         if build(flavour, tally):
             run_tests(flavour, tally)
     if not quick:
+        same_traces(tally)
         clang_tidy(tally)
     return tally.report()
 
