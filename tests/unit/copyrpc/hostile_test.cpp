@@ -225,6 +225,31 @@ TEST_CASE("immediates that belong to no session are counted and ignored") {
   field.expect_others_served();
 }
 
+TEST_CASE("a session that the other side has given up is not waited for") {
+  Field field;
+  const uint64_t given_up = field.raw.theirs.session;
+  Hello hello = field.raw.own_hello();
+  hello.over_session = static_cast<uint32_t>(given_up - 1);  // an older one: nothing new
+  hello.checksum = checksum_of(hello);
+  field.raw.send_hello(hello);
+  field.step(5);
+  CHECK(field.node().is_up(1));
+
+  hello.over_session = static_cast<uint32_t>(given_up);
+  hello.checksum = checksum_of(hello);
+  field.raw.send_hello(hello);
+  field.step(5);
+  CHECK_FALSE(field.node().is_up(1));
+  field.raw.greet(field.node().card());
+  for (uint32_t times = 0; times < 1'000 && !field.node().is_up(1); ++times) {
+    field.clock.advance_ns(1'000'000);
+    field.step(5);
+  }
+  CHECK(field.node().is_up(1));
+  CHECK(field.raw.theirs.session > given_up);
+  field.expect_others_served();
+}
+
 TEST_CASE("each field of a hello is checked") {
   Field field;
   const uint64_t before = field.node().counters().stray;
