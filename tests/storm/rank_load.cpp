@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint32_t kInFlight = 8;
 constexpr uint64_t kLargeOneIn = 16;
-constexpr uint64_t kSmallBytesMax = 3'500;   // fits a slot's page: never asked for twice
+constexpr uint64_t kSmallBytesMax = 400;     // fits every answer: never asked for twice
 constexpr uint64_t kMediumBytesMax = 6'000;  // beyond what travels in a message, too
 constexpr uint64_t kLargeBytesMax = 300'000;
 constexpr uint64_t kWaitMs = 100;

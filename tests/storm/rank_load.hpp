@@ -24,11 +24,7 @@
 namespace copykv::storm {
 
 inline constexpr uint32_t kKeysPerRank = 48;
-/// Values of these keys may be large. Their client has one operation of such a key in flight: a get
-/// of a large value asks a second time, and may be overtaken.
-[[nodiscard]] constexpr bool is_large(uint64_t key) {
-  return key % 4 == 0;
-}
+
 inline constexpr uint32_t kNobody = ~uint32_t{0};
 
 /// Owners of the keys that the load of so many ranks uses.

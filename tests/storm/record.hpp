@@ -32,6 +32,13 @@ inline constexpr uint64_t kRecordBytesMin = sizeof(Record);
   return fmt::format("record-{:06}", key);
 }
 
+/// Only values of these keys may be larger than what every answer has room for (480 B). A get of a
+/// larger one asks a second time, and other operations of its client that are in flight may
+/// overtake it: such a client has one of such a key in flight.
+[[nodiscard]] constexpr bool is_large(uint64_t key) noexcept {
+  return key % 4 == 0;
+}
+
 /// Fills `to` (at least kRecordBytesMin bytes): the record, then bytes that follow from it.
 inline void write_record(uint64_t key, uint64_t writer, uint64_t sequence, std::string& to) {
   Record record{key, writer, sequence, to.size(), 0};
