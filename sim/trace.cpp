@@ -25,17 +25,17 @@ void Trace::note(uint64_t at_ns, const char* what, uint64_t who, uint64_t first,
 }
 
 std::string Trace::tell(uint64_t from_ns, uint64_t to_ns, size_t lines_max) const {
-  std::vector<const Event*> chosen;
+  std::vector<const TraceEvent*> chosen;
   const uint64_t known = std::min<uint64_t>(count_, events_.size());
   for (uint64_t number = count_ - known; number < count_; ++number) {
-    const Event& event = events_[number % events_.size()];
+    const TraceEvent& event = events_[number % events_.size()];
     if (event.at_ns >= from_ns && event.at_ns <= to_ns) chosen.push_back(&event);
   }
   std::string told;
   const size_t left_out = chosen.size() > lines_max ? chosen.size() - lines_max : 0;
   if (left_out > 0) told = fmt::format("  ... {} earlier events\n", left_out);
   for (size_t index = left_out; index < chosen.size(); ++index) {
-    const Event& event = *chosen[index];
+    const TraceEvent& event = *chosen[index];
     told += fmt::format("  {:>12.3f} us  ", static_cast<double>(event.at_ns) / 1e3);
     told += fmt::format(fmt::runtime(event.what), event.who, event.first, event.second);
     told += '\n';

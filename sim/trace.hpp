@@ -9,7 +9,7 @@
 
 namespace copykv::sim {
 
-struct Event {
+struct TraceEvent {
   uint64_t at_ns = 0;
   const char* what = "";  ///< a format of docs: "{0} ... {1}"; its text is hashed, not its address
   uint64_t who = 0;       ///< of an operation: the client; else the rank
@@ -33,7 +33,7 @@ class Trace {
  private:
   void mix(uint64_t word);
 
-  std::vector<Event> events_;
+  std::vector<TraceEvent> events_;
   uint64_t count_ = 0;
   uint64_t hash_ = 0x9e3779b97f4a7c15ULL;
 };
