@@ -18,7 +18,7 @@ COPYKV_SECONDS_MAX = 60
 
 class RankProcesses:
     """Ranks that meet in a directory, or where `rendezvous` says. `prefix`: per rank, what runs
-    its programs (ip netns exec ...)."""
+    its programs (nsenter ...)."""
 
     def __init__(self, flags=(), daemon_threads=(1, 1, 1), rendezvous=None, prefix=None):
         self.directory = tempfile.mkdtemp(prefix="copykv-e2e-")

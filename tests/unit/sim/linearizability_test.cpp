@@ -295,7 +295,7 @@ TEST_CASE("deaths of one owner follow each other") {
 
 TEST_CASE("keys are checked by themselves; the story is of the earliest violation") {
   History history;
-  for (const uint64_t key : {3, 4, 5}) {
+  for (uint64_t key = 3; key <= 5; ++key) {
     history.append({.key = key,
                     .begin_ns = 100 - key * 10,
                     .end_ns = 101 - key * 10,
