@@ -141,8 +141,10 @@ void FaultInjector::strike(Fault fault) {
       });
       if (hostile_.size() >= kHostileMax) return;
       note(fault);
-      hostile_.push_back(cluster_.add(std::make_unique<HostileClient>(
-          load_, rank, lasts(100 * kMicro + random_.below(2 * kMilli)), random_.next())));
+      const uint64_t until_ns = lasts(100 * kMicro + random_.below(2 * kMilli));
+      const uint64_t seed = random_.next();
+      hostile_.push_back(
+          cluster_.add(std::make_unique<HostileClient>(load_, rank, until_ns, seed)));
       return;
     }
     case Fault::clock_jump: {
