@@ -71,7 +71,6 @@ class CallTable {
   [[nodiscard]] CallRecord& at(uint32_t index) noexcept { return records_[index]; }
   void remove(CallRecord& record) noexcept {
     const auto index = static_cast<uint32_t>(&record - records_.data());
-    COPYKV_ASSERT(record.peer != kNoPeer, "call={} is free", index);
     record.peer = kNoPeer;
     ++record.generation;
     record.next_free = free_;

@@ -20,11 +20,9 @@ namespace copyrpc {
 // ---- out
 
 template <class Write>
-[[gnu::always_inline]] inline Node::Sent Node::call(PeerId to, uint32_t payload_bytes,
+[[gnu::always_inline]] inline Node::Sent Node::call(Peer& peer, uint32_t payload_bytes,
                                                     uint32_t answer_bytes_max,
                                                     Write&& write) noexcept {
-  if (to >= options_.nodes || peers_[to].state != Peer::State::up) return Sent::unreachable;
-  Peer& peer = peers_[to];
   if (payload_bytes > peer.call_bytes_max || answer_bytes_max > peer.answer_bytes_max) {
     return Sent::too_large;
   }
@@ -46,7 +44,7 @@ template <class Write>
   if (!COPYKV_PLANTED(unreserved_answer)) peer.answer_room -= answer_cost;
   peer.open_call_bytes += bytes;
   ++peer.open_calls;
-  record.peer = to;
+  record.peer = peer.id;
   record.batch = peer.open_batch;
   record.answer_cost = answer_cost;
   record.abandoned = false;

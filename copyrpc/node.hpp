@@ -145,11 +145,15 @@ class Node {
     unreachable,  ///< no session with that peer
     too_large,    ///< larger than message_bytes_max of either side
   };
+  /// Who can be called now: nullptr, or good until a call is not accepted, or the next poll.
+  [[nodiscard]] Peer* callee(PeerId to) noexcept {
+    return to < options_.nodes && peers_[to].state == Peer::State::up ? &peers_[to] : nullptr;
+  }
   /// `write(std::byte*, CallTag&)` puts the payload where it leaves from (16-byte aligned, writable
   /// to the next multiple of 16), and what is wanted back with the answer into the tag. It is
   /// called before `call` returns, once if the call is accepted, else not at all.
   template <class Write>
-  [[nodiscard]] Sent call(PeerId peer, uint32_t payload_bytes, uint32_t answer_bytes_max,
+  [[nodiscard]] Sent call(Peer& peer, uint32_t payload_bytes, uint32_t answer_bytes_max,
                           Write&& write) noexcept;
   /// The same with a payload that stands somewhere.
   [[nodiscard]] Sent call(PeerId peer, std::span<const std::byte> payload,

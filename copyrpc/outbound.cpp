@@ -22,8 +22,10 @@ void Node::activate(Peer& peer) noexcept {
 
 Node::Sent Node::call(PeerId to, std::span<const std::byte> payload, uint32_t answer_bytes_max,
                       const CallTag& tag) noexcept {
+  Peer* const peer = callee(to);
+  if (peer == nullptr) return Sent::unreachable;
   if (payload.size() > options_.message_bytes_max) return Sent::too_large;
-  return call(to, static_cast<uint32_t>(payload.size()), answer_bytes_max,
+  return call(*peer, static_cast<uint32_t>(payload.size()), answer_bytes_max,
               [&](std::byte* into, CallTag& its_tag) {
                 std::copy(payload.begin(), payload.end(), into);
                 its_tag = tag;

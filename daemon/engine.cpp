@@ -198,11 +198,12 @@ inline void Engine::take_answer(Lane& lane, const RemoteAnswer& remote) noexcept
   ResponseLine& line = lane.slots[ticket.slot].response;
   Placement placement = Placement::line;
   Status status = remote.status;
-  if (remote.value == nullptr) {
+  if (remote.value == nullptr) [[unlikely]] {
     poke(line.data[0], static_cast<uint64_t>(remote.number));
     if (remote.in_room) placement = Placement::bulk;
-  } else if (remote.value_bytes <= sizeof(uint64_t)) {
-    copy_to_shared(line.data, remote.value, sizeof(uint64_t));  // the client looks at value_bytes
+  } else if (remote.value_bytes <= sizeof(uint64_t)) [[likely]] {
+    // The client looks at value_bytes.
+    if (remote.value_bytes > 0) copy_to_shared(line.data, remote.value, sizeof(uint64_t));
   } else if (remote.value_bytes <= kResponseLineDataBytes) {
     copy_to_shared(line.data, remote.value, remote.value_bytes);
   } else if (remote.value_bytes <= lane.setup.slot_payload_bytes) {

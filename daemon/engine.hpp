@@ -201,7 +201,7 @@ class Engine final {
   uint64_t busy_turns_ = 0;
 
   uint32_t group_count_ = 0;
-  bool group_has_remote_ = false;
+  uint32_t group_remote_ = 0;  ///< of them, plain ones of other ranks: not looked up here
   std::array<Pending, kGroupMax> group_;
   struct alignas(kCacheLineBytes) KeyRoom {
     std::byte bytes[kKeyBytesMax];

@@ -96,9 +96,7 @@ Engine::Progress Engine::execute_keys(const Pending& p) noexcept {
 }
 
 Engine::Progress Engine::call_remote(const Pending& p) noexcept {
-  auto sent = Network::Sent::unreachable;
-  if (network_ != nullptr) (void)network_->call({&p, 1}, sent);
-  switch (sent) {
+  switch (network_ == nullptr ? Network::Sent::unreachable : network_->call(p)) {
     case Network::Sent::accepted:
       p.lane->remote_slots |= uint64_t{1} << p.slot_index();
       count<uint64_t>(block_.remote_calls, 1);

@@ -2,6 +2,7 @@
 // The ground queue: looking at lanes, taking requests off them, and running them in groups.
 #include <algorithm>
 #include <span>
+#include <utility>
 
 #include "base/assert.hpp"
 #include "daemon/engine.hpp"
@@ -119,7 +120,7 @@ inline void Engine::locate(Pending& pending) noexcept {
     const uint32_t owner = owner_of(pending.key.hash);
     if (owner >= options_.daemon_count) {
       pending.set_remote(owner);
-      group_has_remote_ = true;
+      ++group_remote_;
       return;
     }
     if (owner != options_.daemon) pending.widen();  // to be refused
@@ -130,10 +131,9 @@ inline void Engine::locate(Pending& pending) noexcept {
 uint32_t Engine::run_group() noexcept {
   const std::span<Pending> group(group_.data(), group_count_);
   group_count_ = 0;
-  if (!group_has_remote_) [[likely]] {
+  if (group_remote_ == 0) [[likely]] {
     for (Pending& pending : group) store_.look(pending.probe, pending.key.hash);
-  } else {
-    group_has_remote_ = false;
+  } else if (std::exchange(group_remote_, 0) < group.size()) {
     for (Pending& pending : group) {
       if (!is_remote(pending.path)) store_.look(pending.probe, pending.key.hash);
     }
@@ -173,11 +173,8 @@ Pending* Engine::run_one(Pending* pending, const Pending* end, uint32_t& done) n
 
 /// Sends the plain requests of other ranks that stand together here. Returns the next to execute.
 Pending* Engine::send_run(Pending* first, const Pending* end, uint32_t& done) noexcept {
-  Pending* last = first;
-  while (last != end && is_remote(last->path)) ++last;
   auto sent = Network::Sent::unreachable;
-  const uint32_t accepted =
-      network_ == nullptr ? 0 : network_->call({first, static_cast<size_t>(last - first)}, sent);
+  const uint32_t accepted = network_ == nullptr ? 0 : network_->call_plain({first, end}, sent);
   Pending* const stopped = first + accepted;
   uint32_t puts = 0;
   for (const Pending* pending = first; pending != stopped; ++pending) {
@@ -188,8 +185,8 @@ Pending* Engine::send_run(Pending* first, const Pending* end, uint32_t& done) no
   count<uint64_t>(block_.remote_calls, accepted);
   count<uint64_t>(block_.by_op[static_cast<uint8_t>(Op::get)], accepted - puts);
   count<uint64_t>(block_.by_op[static_cast<uint8_t>(Op::put)], puts);
-  if (stopped == last) [[likely]]
-    return last;
+  if (stopped == end || !is_remote(stopped->path)) [[likely]]
+    return stopped;
   if (sent == Network::Sent::full) return go_on(stopped, end, Progress::again, done);
   return run_one(stopped, end, done);  // which refuses it
 }

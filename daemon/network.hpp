@@ -80,10 +80,13 @@ class Network {
     full,         ///< no room now: the engine offers it again in a later turn
     unreachable,  ///< nobody owns this index, or its rank is down
   };
-  /// Sends requests to their owners (Pending::owner), in order, up to the first that is not
-  /// accepted: `sent` says what became of it, or of the last. Returns how many were accepted. They
-  /// are valid during the call only; the memory that they name, until the answer.
-  [[nodiscard]] virtual uint32_t call(std::span<const Pending> requests, Sent& sent) noexcept = 0;
+  /// Sends a request to its owner (Pending::owner). It is valid during the call only; the memory
+  /// that it names, until the answer.
+  [[nodiscard]] virtual Sent call(const Pending& request) noexcept = 0;
+  /// The same for the remote ones (is_remote) that stand first, in order, up to one that is not
+  /// accepted; `sent` says why. Returns how many were accepted.
+  [[nodiscard]] virtual uint32_t call_plain(std::span<const Pending> requests,
+                                            Sent& sent) noexcept = 0;
   /// Takes answers; returns how many.
   [[nodiscard]] virtual uint32_t take_answers(std::span<RemoteAnswer> answers) noexcept = 0;
 

@@ -64,8 +64,14 @@ static_assert(std::bit_cast<std::array<uint64_t, 3>>(RemoteRequestHead{
                   RemoteAnswerHead::shape_of(Status::not_found, true, 5));
 static_assert(sizeof(copyrpc::RemoteMemory) == 24);
 
-/// Keys and values are 8-byte aligned, and readable and writable to the next multiple of 8. Most
-/// are of one word, or none: cheaper than a call of memcpy.
+// Keys and values are 8-byte aligned, and readable and writable to the next multiple of 8. Most are
+// of one word, or none: cheaper than a call of memcpy.
+
+inline void copy_key(std::byte* to, const void* from, uint32_t bytes) noexcept {
+  std::memcpy(to, from, 8);
+  if (bytes > 8) [[unlikely]]
+    std::memcpy(to, from, bytes);
+}
 inline void copy_words(std::byte* to, const void* from, uint32_t bytes) noexcept {
   if (bytes > 8) [[unlikely]] {
     std::memcpy(to, from, bytes);

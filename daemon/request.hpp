@@ -27,6 +27,8 @@ enum class Path : uint8_t { general, plain_get, plain_put, remote_get, remote_pu
 [[nodiscard]] constexpr bool is_remote(Path path) noexcept {
   return path >= Path::remote_get;
 }
+static_assert(static_cast<uint8_t>(Path::remote_get) == static_cast<uint8_t>(Path::plain_get) + 2 &&
+              static_cast<uint8_t>(Path::remote_put) == static_cast<uint8_t>(Path::plain_put) + 2);
 [[nodiscard]] constexpr bool is_put(Path path) noexcept {
   return path == Path::plain_put || path == Path::remote_put;
 }
@@ -64,7 +66,7 @@ struct alignas(kCacheLineBytes) Pending {
   /// The key is another rank's.
   void set_remote(uint32_t at) noexcept {
     owner = at;
-    path = path == Path::plain_put ? Path::remote_put : Path::remote_get;
+    path = static_cast<Path>(static_cast<uint8_t>(path) + 2);
   }
   /// Completes a plain request that turned out to need more than its path.
   void widen() noexcept {
@@ -135,8 +137,8 @@ inline void read_plain(Lane& lane, uint32_t seq, uint32_t key_bytes, Slot& slot,
                                          Pending& p) noexcept {
   p.value_bytes = peek(slot.request.value_bytes);
   if (p.value_bytes > kRequestLineDataBytes - round_up_8(key_bytes) ||
-      p.value_bytes > limits.value_bytes_max || peek(slot.request.user_flags) != 0 ||
-      peek(slot.request.ttl_ms) != 0) {
+      p.value_bytes > limits.value_bytes_max ||
+      (peek(slot.request.user_flags) | peek(slot.request.ttl_ms)) != 0) {
     return false;
   }
   read_plain(lane, lane.seq, key_bytes, slot, Path::plain_put, p);

@@ -20,6 +20,7 @@ namespace {
 
 constexpr uint32_t kDescriptorsMax = 256;
 constexpr uint32_t kNoDescriptor = 0xffff;
+constexpr uint32_t kNoOwner = ~uint32_t{0};
 constexpr uint32_t kAnswerReserveBytesMin = 512;
 
 /// A ticket and what its end will need, in the two words that copyrpc keeps.
@@ -93,7 +94,6 @@ RpcNetwork::~RpcNetwork() {
 /// Registers the memory of a large value for this one call.
 Network::Sent RpcNetwork::describe(const Pending& request, uint32_t& descriptor) noexcept {
   const bool is_put = request.op == static_cast<uint8_t>(Op::put);
-  if (!node_->is_up(owners_[request.owner])) return Sent::unreachable;
   if (free_descriptor_ == kNoDescriptor) return Sent::full;
   const uint64_t bytes = is_put ? request.value_bytes : request.room_bytes;
   auto memory = fabric_->register_memory(request.memory, bytes, copyrpc::Access::remote_read_write);
@@ -112,31 +112,34 @@ void RpcNetwork::release_descriptor(uint32_t descriptor) noexcept {
   free_descriptor_ = descriptor;
 }
 
-uint32_t RpcNetwork::call(std::span<const Pending> requests, Sent& sent) noexcept {
+uint32_t RpcNetwork::call_plain(std::span<const Pending> requests, Sent& sent) noexcept {
+  copyrpc::Peer* peer = nullptr;
+  uint32_t owner = kNoOwner;
   uint32_t accepted = 0;
-  Sent last = Sent::accepted;
   for (const Pending& request : requests) {
-    if (request.owner >= owner_count_) [[unlikely]] {
-      last = Sent::unreachable;
-    } else if (request.path == Path::remote_get) {
-      last = call_plain<Op::get>(request);
-    } else if (request.path == Path::remote_put) {
-      last = call_plain<Op::put>(request);
-    } else {
-      last = call_general(request);
+    if (!is_remote(request.path)) break;
+    if (request.owner != owner) {
+      owner = request.owner;
+      peer = peer_of(owner);
     }
-    if (last != Sent::accepted) [[unlikely]]
+    Sent one = Sent::unreachable;
+    if (peer != nullptr) [[likely]] {
+      one = request.path == Path::remote_get ? send_plain<Op::get>(*peer, request)
+                                             : send_plain<Op::put>(*peer, request);
+    }
+    if (one != Sent::accepted) [[unlikely]] {
+      sent = one;
       break;
+    }
     ++accepted;
   }
-  sent = last;
   return accepted;
 }
 
 /// A get or put whose key and value stand in the line, as most are.
 template <Op op>
-[[gnu::always_inline]] inline Network::Sent RpcNetwork::call_plain(
-    const Pending& request) noexcept {
+[[gnu::always_inline]] inline Network::Sent RpcNetwork::send_plain(
+    copyrpc::Peer& peer, const Pending& request) noexcept {
   constexpr uint32_t kHeadBytes = sizeof(RemoteRequestHead);
   const uint32_t key_bytes = request.key.bytes;
   const uint32_t value_bytes = op == Op::put ? request.value_bytes : 0;
@@ -146,13 +149,15 @@ template <Op op>
   const auto write = [&](std::byte* to, CallTag& tag) {
     tag = pack(request.ticket(), op, kNoDescriptor);
     store_words(to, RemoteRequestHead::shape_of(op, key_bytes, value_bytes), 0, 0);
-    copy_words(to + kHeadBytes, request.key.data, key_bytes);
+    copy_key(to + kHeadBytes, request.key.data, key_bytes);
     if (op == Op::put) copy_shared_words(to + value_at, request.line_value(), value_bytes);
   };
-  return sent_of(node_->call(owners_[request.owner], value_at + value_bytes, answer_bytes, write));
+  return sent_of(node_->call(peer, value_at + value_bytes, answer_bytes, write));
 }
 
-Network::Sent RpcNetwork::call_general(const Pending& request) noexcept {
+Network::Sent RpcNetwork::call(const Pending& request) noexcept {
+  copyrpc::Peer* const peer = peer_of(request.owner);
+  if (peer == nullptr) return Sent::unreachable;
   const auto op = static_cast<Op>(request.op);
   const bool is_put = op == Op::put;
   const bool moved = (is_put && request.value_bytes > kInlineValueBytes) ||
@@ -187,8 +192,7 @@ Network::Sent RpcNetwork::call_general(const Pending& request) noexcept {
     copy_words(to + key_at, request.key.data, request.key.bytes);
     copy_from_shared(to + value_at, request.memory, value_bytes);
   };
-  const Sent sent =
-      sent_of(node_->call(owners_[request.owner], value_at + value_bytes, answer_bytes, write));
+  const Sent sent = sent_of(node_->call(*peer, value_at + value_bytes, answer_bytes, write));
   if (sent != Sent::accepted) release_descriptor(descriptor);
   return sent;
 }
@@ -231,8 +235,7 @@ inline bool RpcNetwork::decode_plain(const Answer& answer, RemoteAnswer& to) noe
   to.in_room = false;
   to.user_flags = static_cast<uint32_t>(load_word(answer.payload + 16));
   to.version = load_word(answer.payload + 8);
-  to.number = 0;
-  to.value = is_get ? answer.payload + kHeadBytes : nullptr;
+  to.value = answer.payload + kHeadBytes;  // of a put: of no bytes
   to.value_bytes = value_bytes;
   return true;
 }

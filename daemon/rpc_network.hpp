@@ -32,17 +32,15 @@ class RpcNetwork final : public Network {
 
   [[nodiscard]] copyrpc::Node& node() noexcept { return *node_; }
   /// Owners by index (RankHeader::owners): which node each is. Before the thread starts.
-  void set_owners(std::vector<copyrpc::PeerId> nodes) {
-    owners_ = std::move(nodes);
-    owner_count_ = static_cast<uint32_t>(owners_.size());
-  }
+  void set_owners(std::vector<copyrpc::PeerId> nodes) { owners_ = std::move(nodes); }
 
   /// The next turn looks whether peers want something: after a sleep, or instead of one.
   void poll_next_turn() noexcept { turns_ = kTurnsPerIdlePoll - 1; }
   /// Where the round-trip times of calls are counted.
   void record_rtt_in(PhaseHistogram& histogram) noexcept { rtt_ = &histogram; }
 
-  uint32_t call(std::span<const Pending> requests, Sent& sent) noexcept override;
+  Sent call(const Pending& request) noexcept override;
+  uint32_t call_plain(std::span<const Pending> requests, Sent& sent) noexcept override;
   uint32_t take_answers(std::span<RemoteAnswer> answers) noexcept override;
   uint32_t take_requests(std::span<RemoteRequest> requests) noexcept override;
   void put_back(uint32_t index) noexcept override;
@@ -70,8 +68,10 @@ class RpcNetwork final : public Network {
     uint32_t next_free = 0;
   };
   template <Op op>
-  [[nodiscard]] Sent call_plain(const Pending& request) noexcept;
-  [[nodiscard]] Sent call_general(const Pending& request) noexcept;
+  [[nodiscard]] Sent send_plain(copyrpc::Peer& peer, const Pending& request) noexcept;
+  [[nodiscard]] copyrpc::Peer* peer_of(uint32_t owner) noexcept {
+    return owner < owners_.size() ? node_->callee(owners_[owner]) : nullptr;
+  }
   [[nodiscard]] Sent describe(const Pending& request, uint32_t& descriptor) noexcept;
   void release_descriptor(uint32_t descriptor) noexcept;
   [[nodiscard]] bool take_answer(const copyrpc::Answer& answer, RemoteAnswer& to) noexcept;
@@ -94,7 +94,6 @@ class RpcNetwork final : public Network {
   std::unique_ptr<copyrpc::Node> node_;
   copyrpc::Memory arena_{};
   std::vector<copyrpc::PeerId> owners_;
-  uint32_t owner_count_ = 0;
   uint32_t turns_ = 0;
   uint32_t answer_reserve_bytes_ = 0;  ///< room for a value in the answer of a get
   PhaseHistogram* rtt_ = nullptr;

@@ -120,14 +120,15 @@ class Store {
                                          uint32_t value_bytes) noexcept {
     Item* item = find_plain(key, probe);
     if (item == nullptr || item->value_bytes != value_bytes) return 0;
+    const uint64_t version = next_version_++;
     map_.begin_change(*probe.bucket);
-    item->version = next_version_;
+    item->version = version;
     const auto* from = static_cast<const uint64_t*>(value);
     auto* to = reinterpret_cast<uint64_t*>(item->at(sizeof(Item) + round_up_8(key.bytes)));
     if (value_bytes > 0) poke(to[0], peek(from[0]));
     for (uint32_t word = 1; word * 8 < value_bytes; ++word) poke(to[word], peek(from[word]));
     map_.end_change(*probe.bucket);
-    return next_version_++;
+    return version;
   }
   /// As get, without `value`.
   [[nodiscard]] StoreAnswer exists(const ItemKey& key, const Probe& probe) noexcept;

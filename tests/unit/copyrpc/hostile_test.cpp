@@ -151,6 +151,42 @@ TEST_CASE("each field of a batch header is checked") {
   field.expect_violation();
 }
 
+TEST_CASE("a batch has the calls that it says, and every message of it is one that can be") {
+  const auto late = [](MessageKind kind = MessageKind::answer, uint8_t reserved = 0) {
+    return RawMessage{{0, kind, reserved, 0, ~uint64_t{0}}, {}};
+  };
+  struct Bad {
+    const char* what;
+    std::vector<RawMessage> messages;
+    uint16_t calls;
+  };
+  const std::vector<Bad> all = {
+      {"an answer for a call", {call_of(16), late()}, 2},
+      {"one call too few", {call_of(16), late(), late()}, 2},
+      {"one call too many", {call_of(16), call_of(16), late()}, 1},
+      {"calls, but none said", {call_of(16)}, 0},
+      {"an unknown kind beside a call", {call_of(16), late(MessageKind{3})}, 1},
+      {"an unknown kind beside an answer", {late(), late(MessageKind{0})}, 0},
+      {"reserved of an answer", {call_of(16), late(MessageKind::answer, 1)}, 1},
+      {"reserved of a call", {late(MessageKind::call, 1), late()}, 1},
+      {"an answer with room", {{{0, MessageKind::answer, 0, 1, 7}, {}}}, 0},
+      {"room beyond any beside an answer", {call_of(16, 0xffff), late()}, 1},
+  };
+  for (const Bad& bad : all) {
+    INFO(bad.what);
+    Field field;
+    std::string batch = field.raw.batch_of(bad.messages);
+    field.raw.send(changed(std::move(batch), offsetof(BatchHeader, call_count), bad.calls));
+    field.expect_violation();
+  }
+  Field field;
+  field.raw.send(field.raw.batch_of({call_of(16), late(), call_of(0)}));
+  field.step(50);
+  CHECK(field.node().counters().calls_served == 2);
+  CHECK(field.node().counters().late_answers == 1);
+  CHECK(field.node().counters().violations == 0);
+}
+
 TEST_CASE("answers that are late, repeated or not ours complete nothing") {
   Field field;
   field.call_raw(1);

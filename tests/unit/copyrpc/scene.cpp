@@ -96,12 +96,14 @@ bool Scene::call(uint32_t from, uint32_t to, uint32_t bytes, uint32_t answer_byt
   const uint64_t number = next_number;
   const Head head{number, number, bytes, answer_bytes};
   constexpr uint32_t kHead = sizeof(Head);
-  sent =
-      node(from).call(to, kHead + bytes, kHead + answer_bytes, [&](std::byte* into, CallTag& tag) {
-        tag = {{number, ~number}};
-        std::memcpy(into, &head, kHead);
-        fill(into + kHead, number, bytes);
-      });
+  Peer* const peer = node(from).callee(to);
+  const auto write = [&](std::byte* into, CallTag& tag) {
+    tag = {{number, ~number}};
+    std::memcpy(into, &head, kHead);
+    fill(into + kHead, number, bytes);
+  };
+  sent = peer == nullptr ? Node::Sent::unreachable
+                         : node(from).call(*peer, kHead + bytes, kHead + answer_bytes, write);
   if (sent != Node::Sent::accepted) return false;
   ++next_number;
   calls_out[number] = {from, to, answer_bytes, number};

@@ -17,8 +17,8 @@ import sys
 
 # program, operation, requests per turn, most instructions per request
 LIMITS = [("engine_cost", "get", "16", 150), ("engine_cost", "get", "1", 600),
-          ("engine_cost", "put", "16", 700), ("remote_cost", "get", "16", 900),
-          ("remote_cost", "put", "16", 980)]
+          ("engine_cost", "put", "16", 200), ("remote_cost", "get", "16", 850),
+          ("remote_cost", "put", "16", 900)]
 
 
 def count(program, operation, group):

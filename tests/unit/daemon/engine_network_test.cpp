@@ -29,17 +29,19 @@ class FakeNetwork final : public Network {
     std::string value;  ///< of a put
   };
 
-  uint32_t call(std::span<const Pending> requests, Sent& sent) noexcept override {
-    sent = refuses;
-    for (const Pending& request : requests) {
-      if (calls.size() == calls_max) sent = Sent::full;
-      if (sent != Sent::accepted) {
-        ++refused;
-        return static_cast<uint32_t>(&request - requests.data());
-      }
-      take(request);
+  Sent call(const Pending& request) noexcept override {
+    const Sent sent = calls.size() == calls_max ? Sent::full : refuses;
+    refused += sent != Sent::accepted;
+    if (sent == Sent::accepted) take(request);
+    return sent;
+  }
+  uint32_t call_plain(std::span<const Pending> requests, Sent& sent) noexcept override {
+    uint32_t accepted = 0;
+    for (; accepted < requests.size() && is_remote(requests[accepted].path); ++accepted) {
+      sent = call(requests[accepted]);
+      if (sent != Sent::accepted) break;
     }
-    return static_cast<uint32_t>(requests.size());
+    return accepted;
   }
   uint32_t take_answers(std::span<RemoteAnswer> into) noexcept override {
     delivered.clear();

@@ -76,6 +76,7 @@ void RanksScene::kill(uint32_t number) {
   rank.seat.reset();
   rank.memory.reset();
   rank.ends.clear();
+  rank.values.clear();
 }
 
 void RanksScene::restart(uint32_t number) {
@@ -100,6 +101,7 @@ void RanksScene::step(uint64_t by_ns) {
       rank.last = done[index].result;
       rank.value.assign(done[index].result.value);
       rank.ends.emplace_back(done[index].tag, done[index].result.status);
+      rank.values.push_back(rank.value);
     }
   }
   clock.advance_ns(by_ns);
@@ -126,6 +128,7 @@ Result RanksScene::end_of(uint32_t number, Status submitted) {
   Rank& rank = ranks_[number];
   if (submitted != Status::ok) return {.status = submitted};
   rank.ends.clear();
+  rank.values.clear();
   REQUIRE(settle());
   REQUIRE(rank.ends.size() == 1);
   Result result = rank.last;

@@ -63,6 +63,7 @@ class RanksScene {
     uint64_t incarnation = 0;
     uint64_t in_flight = 0;
     std::vector<std::pair<uint64_t, Status>> ends;  ///< of what was submitted by hand
+    std::vector<std::string> values;                ///< of the ends
     std::string value;                              ///< of the last end
     Result last{};
   };

@@ -140,6 +140,44 @@ TEST_CASE("operations of one client on one key keep their order, small behind la
   }
 }
 
+TEST_CASE("gets and puts that are served together keep their order, each with its own value") {
+  RanksScene scene({.depth = 32});
+  Random random(7);
+  auto& rank = scene.rank(0);
+  std::vector<std::string> keys;
+  for (uint32_t index = 0; index < 3; ++index) {
+    keys.push_back(scene.key_of(1, fmt::format("together-{}", index)));
+    REQUIRE(scene.put(0, keys.back(), "before it").ok());
+  }
+  std::vector<std::string> stands(keys.size(), "before it");
+  for (uint32_t round = 0; round < 500; ++round) {
+    rank.ends.clear();
+    rank.values.clear();
+    std::vector<std::string> expected(32);
+    for (uint64_t tag = 0; tag < expected.size(); ++tag) {
+      const size_t which = random.below(keys.size());
+      // Mostly over a value of the same length; sometimes an item of another length takes its
+      // place.
+      const size_t bytes = random.chance(0.9) ? 9 : 1 + random.below(40);
+      switch (random.below(3)) {
+        case 0:
+          stands[which] = value_of(random.next(), bytes);
+          REQUIRE(scene.client(0).submit_put(keys[which], stands[which], tag) == Status::ok);
+          break;
+        default:
+          expected[tag] = stands[which];
+          REQUIRE(scene.client(0).submit_get(keys[which], tag) == Status::ok);
+      }
+    }
+    REQUIRE(scene.settle());
+    REQUIRE(rank.ends.size() == expected.size());
+    for (size_t index = 0; index < rank.ends.size(); ++index) {
+      REQUIRE(rank.ends[index].second == Status::ok);
+      REQUIRE(rank.values[index] == expected[rank.ends[index].first]);
+    }
+  }
+}
+
 TEST_CASE("deep queues from every rank to every rank") {
   RanksScene scene({.ranks = 3, .depth = 64});
   Random random(5);
