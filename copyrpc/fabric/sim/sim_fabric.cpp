@@ -43,13 +43,24 @@ void SimNetwork::cut(uint32_t a, uint32_t b) {
 
 void SimNetwork::heal(uint32_t a, uint32_t b) {
   cuts_.erase({std::min(a, b), std::max(a, b)});
+  const uint64_t again_ns = clock_.now_ns() + options_.latency_ns;
   for (const Pair& pair : {Pair{a, b}, Pair{b, a}}) {
-    for (const uint64_t number : held_[pair]) {
-      posts_.at(number).held = false;
-      schedule(number, clock_.now_ns() + options_.latency_ns);
-    }
-    if (!held_[pair].empty()) last_delivery_ns_[pair] = clock_.now_ns() + options_.latency_ns;
+    if (held_[pair].empty()) continue;
     held_[pair].clear();
+    // What was held goes on, and what is on the wire already stays behind it.
+    uint64_t at_ns = again_ns;
+    for (auto& [number, post] : posts_) {
+      if (Pair{post.from, post.to} != pair || post.delivered || post.error != 0 ||
+          post.there_ns == 0) {
+        continue;
+      }
+      post.held = false;
+      post.partial_ns = 0;
+      at_ns = post.there_ns = std::max(post.there_ns, at_ns);
+      schedule(number, at_ns);
+    }
+    uint64_t& last_ns = last_delivery_ns_[pair];
+    last_ns = std::max(last_ns, at_ns);
   }
 }
 

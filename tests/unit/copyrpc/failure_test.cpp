@@ -3,6 +3,8 @@
 // out. Every call ends exactly once (scene.cpp), nothing of an old session is accepted, and nobody
 // else notices.
 #include <algorithm>
+#include <array>
+#include <vector>
 
 #include "tests/unit/copyrpc/scene.hpp"
 
@@ -203,6 +205,42 @@ TEST_CASE("a link that is cut and healed") {
   REQUIRE(settled(scene));
   CHECK(scene.node(0).counters().peers_failed == (cut_ms > 1'000 ? 1 : 0));
   CHECK(scene.node(0).is_up(2));
+}
+
+TEST_CASE("what a cut link has held comes before what was sent after it") {
+  copykv::ManualClock clock{1'000'000};
+  SimOptions options;
+  SimNetwork network(options, clock);
+  const auto from = network.attach();
+  const auto to = network.attach();
+  std::array<std::byte, 64> memory{};
+  const Memory here = *from->register_memory(memory.data(), memory.size(), Access::local);
+  const Memory there = *to->register_memory(memory.data(), memory.size(), Access::remote_write);
+  REQUIRE(from->connect(1, to->address()));
+  REQUIRE(to->connect(0, from->address()));
+  const auto send = [&](uint32_t immediate) {
+    REQUIRE(from->write_immediate(1, {&here, 0, 8}, there.remote, immediate, kUnsignalled) ==
+            Fabric::Posted::yes);
+    from->submit();
+  };
+  network.cut(0, 1);
+  send(1);
+  clock.advance_ns(10 * options.latency_ns);
+  network.run();
+  send(2);  // on its way when the link is whole again
+  clock.advance_ns(options.latency_ns / 2);
+  network.run();
+  network.heal(0, 1);
+  send(3);
+  std::vector<uint32_t> came;
+  for (uint32_t step = 0; step < 100; ++step) {
+    clock.advance_ns(options.latency_ns / 10);
+    network.run();
+    std::array<Completion, 8> completions;
+    const uint32_t count = to->poll(completions);
+    for (uint32_t index = 0; index < count; ++index) came.push_back(completions[index].immediate);
+  }
+  CHECK(came == std::vector<uint32_t>{1, 2, 3});
 }
 
 TEST_CASE("a broken queue fails its peer, and the session starts again") {
