@@ -213,6 +213,43 @@ struct End {
   }
 };
 
+[[nodiscard]] double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+/// Values in slices, bare and ours in turns, each first in every second slice: what disturbs the
+/// machine for longer than a slice disturbs both. Appends each slice's ratio.
+void compare_transfers(const Spec& spec, Duo& duo, End& end, BareFabric& bare,
+                       std::vector<double>& ratios) {
+  constexpr uint32_t kSlices = 8;
+  const uint32_t values = (1U << 27) / spec.bytes + 1;
+  std::vector<double> bare_rates;
+  std::vector<double> rates;
+  for (uint32_t turn = 0; turn < 2 * kSlices; ++turn) {
+    const bool ours = (turn % 2 == 0) == (turn / 2 % 2 == 0);
+    if (!duo.meet()) return;  // a server goes on for a while after its last answer
+    if (duo.is_child()) {
+      if (ours) {
+        end.serve();
+      } else if (!bare.serve(1)) {
+        return;
+      }
+    } else if (ours) {
+      rates.push_back(end.transfer(values));
+      end.stop_server();
+    } else {
+      bare_rates.push_back(bare.stream(values, spec.bytes));
+    }
+  }
+  if (duo.is_child()) return;
+  for (uint32_t slice = 0; slice < kSlices; ++slice) {
+    ratios.push_back(rates[slice] / bare_rates[slice]);
+  }
+  fmt::print("; {} B values bare {:.2f} GB/s, copyrpc {:.2f} GB/s", spec.bytes,
+             median(bare_rates) / 1e9, median(rates) / 1e9);
+}
+
 [[nodiscard]] std::string compare_round_trips(const Spec& spec, Duo& duo) {
   End end;
   if (std::string error = end.open(spec, duo.is_child(), {}); !error.empty()) return error;
@@ -221,34 +258,32 @@ struct End {
   if (!bare) return bare.error;
   if (auto up = (*bare)->connect(duo.exchange((*bare)->card())); !up) return up.error;
   std::vector<double> ratios;
+  std::vector<double> transfer_ratios;
   for (uint32_t run = 0; run < spec.runs; ++run) {
     if (!duo.meet()) return "the other side is gone";
     if (duo.is_child()) {
-      if (!(*bare)->serve(spec.rounds) || (spec.bytes > 0 && !(*bare)->serve(1))) return "it broke";
+      if (!(*bare)->serve(spec.rounds)) return "it broke";
       end.serve();
-      continue;
+    } else {
+      Histogram bare_ns;
+      Histogram ours_ns;
+      if (!(*bare)->ping(spec.rounds, bare_ns)) return "the bare connection broke";
+      end.ping(spec.rounds, ours_ns);
+      end.stop_server();
+      const auto ours = static_cast<double>(ours_ns.percentile_ns(50));
+      ratios.push_back(ours / static_cast<double>(bare_ns.percentile_ns(50)));
+      fmt::print("{}: round trip p50 bare {} ns, copyrpc {:.0f} ns, ratio {:.3f}",
+                 end.fabric->name(), bare_ns.percentile_ns(50), ours, ratios.back());
     }
-    Histogram bare_ns;
-    Histogram ours_ns;
-    if (!(*bare)->ping(spec.rounds, bare_ns)) return "the bare connection broke";
-    const uint32_t values = spec.bytes == 0 ? 0 : (1U << 30) / spec.bytes + 1;
-    const double bare_rate = spec.bytes == 0 ? 0 : (*bare)->stream(values, spec.bytes);
-    end.ping(spec.rounds, ours_ns);
-    const double rate = spec.bytes == 0 ? 0 : end.transfer(values);
-    end.stop_server();
-    const auto ours = static_cast<double>(ours_ns.percentile_ns(50));
-    ratios.push_back(ours / static_cast<double>(bare_ns.percentile_ns(50)));
-    fmt::print("{}: round trip p50 bare {} ns, copyrpc {:.0f} ns, ratio {:.3f}", end.fabric->name(),
-               bare_ns.percentile_ns(50), ours, ratios.back());
-    if (spec.bytes > 0) {
-      fmt::print("; {} B values bare {:.2f} GB/s, copyrpc {:.2f} GB/s, ratio {:.3f}", spec.bytes,
-                 bare_rate / 1e9, rate / 1e9, rate / bare_rate);
-    }
-    fmt::print("\n");
+    if (spec.bytes > 0) compare_transfers(spec, duo, end, **bare, transfer_ratios);
+    if (!duo.is_child()) fmt::print("\n");
   }
-  if (!duo.is_child()) {
-    std::sort(ratios.begin(), ratios.end());
-    fmt::print("round trip: median ratio {:.3f}\n", ratios[ratios.size() / 2]);
+  if (duo.is_child()) return {};
+  fmt::print("round trip: median ratio {:.3f}\n", median(ratios));
+  if (spec.bytes > 0) {
+    const auto [least, most] = std::minmax_element(transfer_ratios.begin(), transfer_ratios.end());
+    fmt::print("values: median ratio {:.3f} of {} slices, {:.3f} to {:.3f}\n",
+               median(transfer_ratios), transfer_ratios.size(), *least, *most);
   }
   return {};
 }
