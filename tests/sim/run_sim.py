@@ -26,7 +26,7 @@ FAULTS_FOR = {
     "lost_wakeup": "store_order,sleep",
     "stamp_from_memory": "client_garbage",
     "early_credit": "delay,slow_rank,paused_rank",
-    "stale_session": "delay,queue_error,overrun,paused_rank",
+    "stale_session": "delay,cut,queue_error,paused_rank",
 }
 
 
