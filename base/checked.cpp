@@ -14,12 +14,12 @@ void StoreBuffer::forget(const void* base, size_t bytes) {
   const auto from = reinterpret_cast<uintptr_t>(base);
   entries_.erase(entries_.begin(), entries_.begin() + static_cast<ptrdiff_t>(first_));
   first_ = 0;
-  std::erase_if(entries_, [&](const Entry& entry) { return entry.address - from < bytes; });
+  std::erase_if(entries_, [&](const Entry& entry) { return entry.address() - from < bytes; });
   std::erase_if(ranges_, [&](const Range& range) { return range.base == from; });
 }
 
 void StoreBuffer::write(const Entry& entry) {
-  std::memcpy(reinterpret_cast<void*>(entry.address), &entry.bits, entry.bytes);
+  std::memcpy(entry.word, &entry.bits, entry.bytes);
 }
 
 void StoreBuffer::drain() {

@@ -52,28 +52,26 @@ class StoreBuffer {
   template <class T>
   void store(T& word, T value, bool release) {
     static_assert(sizeof(T) <= sizeof(uint64_t));
-    const auto address = reinterpret_cast<uintptr_t>(&word);
-    if (!is_watched(address)) {
+    if (!is_watched(reinterpret_cast<uintptr_t>(&word))) {
       std::memcpy(&word, &value, sizeof(T));
       return;
     }
     if (dead_) return;
     if (entries_.size() - first_ == kEntriesMax) drain_first();
-    Entry entry{address, sizeof(T), release, 0};
+    Entry entry{&word, sizeof(T), release, 0};
     std::memcpy(&entry.bits, &value, sizeof(T));
     entries_.push_back(entry);
   }
   template <class T>
   [[nodiscard]] T load(const T& word) {
     T value;
-    const auto address = reinterpret_cast<uintptr_t>(&word);
     for (size_t index = entries_.size(); index-- > first_;) {
       const Entry& entry = entries_[index];
-      if (entry.address == address && entry.bytes == sizeof(T)) {
+      if (entry.word == &word && entry.bytes == sizeof(T)) {
         std::memcpy(&value, &entry.bits, sizeof(T));
         return value;
       }
-      if (entry.address < address + sizeof(T) && address < entry.address + entry.bytes) {
+      if (entry.overlaps(reinterpret_cast<uintptr_t>(&word), sizeof(T))) {
         drain();  // half of a wider word: the processor waits
         break;
       }
@@ -84,7 +82,7 @@ class StoreBuffer {
 
   /// Everything becomes visible.
   void drain();
-  /// Entry by entry in an allowed order: `skip` says of each whether it stays for now.
+  /// Entry by entry in an allowed order: `skip` says of each whether it stays behind.
   template <class Skip>
   void drain_some(Skip skip) {
     std::vector<Entry> kept;
@@ -93,8 +91,7 @@ class StoreBuffer {
       const Entry& entry = entries_[index];
       bool stays = passed_release || (entry.release && !kept.empty());
       for (const Entry& earlier : kept) {
-        stays = stays || (entry.address < earlier.address + earlier.bytes &&
-                          earlier.address < entry.address + entry.bytes);
+        stays = stays || entry.overlaps(earlier.address(), earlier.bytes);
       }
       if (!stays && !skip()) {
         write(entry);
@@ -113,10 +110,14 @@ class StoreBuffer {
  private:
   static constexpr size_t kEntriesMax = 56;  // as many as a core of today has
   struct Entry {
-    uintptr_t address;
+    void* word;
     uint32_t bytes;
     bool release;
     uint64_t bits;
+    [[nodiscard]] uintptr_t address() const { return reinterpret_cast<uintptr_t>(word); }
+    [[nodiscard]] bool overlaps(uintptr_t from, size_t size) const {
+      return address() < from + size && from < address() + bytes;
+    }
   };
   struct Range {
     uintptr_t base;

@@ -2,7 +2,11 @@
 // Randomness as a parameter: a small, fast generator whose every use is reproduced by its seed.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <string_view>
 
 namespace copykv {
 
@@ -12,6 +16,24 @@ namespace copykv {
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
   return z ^ (z >> 31);
+}
+
+/// Fills `to` with the bytes that follow from `seed`, and says whether bytes are those.
+inline void fill_bytes(char* to, size_t bytes, uint64_t seed) noexcept {
+  for (size_t at = 0; at < bytes; at += sizeof(uint64_t)) {
+    const uint64_t word = splitmix64(seed);
+    std::memcpy(to + at, &word, std::min(sizeof(word), bytes - at));
+  }
+}
+/// Where `bytes` first differ from what fill_bytes makes of `seed`; their size: nowhere. To a word.
+[[nodiscard]] inline size_t filled_until(std::string_view bytes, uint64_t seed) noexcept {
+  for (size_t at = 0; at < bytes.size(); at += sizeof(uint64_t)) {
+    const uint64_t word = splitmix64(seed);
+    if (std::memcmp(bytes.data() + at, &word, std::min(sizeof(word), bytes.size() - at)) != 0) {
+      return at;
+    }
+  }
+  return bytes.size();
 }
 
 /// xoshiro256** 1.0 (Blackman, Vigna 2018). Not for secrets. Not thread-safe: one per thread.

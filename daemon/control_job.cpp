@@ -100,10 +100,7 @@ Outcome<void> Control::join_job() {
 
 void Control::set_routing(const std::vector<uint32_t>& daemons) {
   const Routing routing = make_routing(daemons, options_.rank);
-  rank_->owner_count = static_cast<uint32_t>(routing.owners.size());
-  std::copy(routing.owners.begin(), routing.owners.end(), rank_->owners);
-  std::copy(routing.partition_owner.begin(), routing.partition_owner.end(), rank_->partition_owner);
-  std::copy(routing.partition_rail.begin(), routing.partition_rail.end(), rank_->partition_rail);
+  routing.write_to(*rank_);
   for (auto& daemon : daemons_) {
     if (daemon->network() != nullptr) daemon->network()->set_owners(routing.nodes);
   }

@@ -123,6 +123,7 @@ class Engine final {
     return peek(rank_.partition_owner[partition_of(hash)]);
   }
 
+  void read_any(Lane& lane, uint64_t head, Slot& slot, Pending& pending) noexcept;
   void locate(Pending& pending) noexcept;
 
   // execute.cpp

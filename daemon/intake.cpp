@@ -83,6 +83,17 @@ uint32_t Engine::scan_ground_queue() noexcept {
   return done;
 }
 
+/// Of whatever shape.
+inline void Engine::read_any(Lane& lane, uint64_t head, Slot& slot, Pending& pending) noexcept {
+  const auto key_bytes = static_cast<uint32_t>(head >> 48);
+  if (is_plain(head, Op::get)) {
+    read_plain(lane, lane.seq, key_bytes, slot, Path::plain_get, pending);
+  } else if (!is_plain(head, Op::put) || !read_plain_put(lane, key_bytes, limits_, slot, pending)) {
+    const auto index = static_cast<size_t>(&pending - group_.data());
+    read_request(lane, head, limits_, key_rooms_[index].bytes, pending);
+  }
+}
+
 /// Takes requests in ring order while there are any, up to the end of the group.
 void Engine::take_from(Lane& lane) noexcept {
   Pending* pending = &group_[group_count_];
@@ -94,19 +105,9 @@ void Engine::take_from(Lane& lane) noexcept {
     const uint64_t shape = head ^ lane.seq;
     if (shape == plain_of_8(Op::get)) [[likely]] {
       read_plain(lane, lane.seq, 8, slot, Path::plain_get, *pending);
-    } else if (shape == plain_of_8(Op::put) && read_plain_put(lane, 8, limits_, slot, *pending)) {
-      // read
-    } else if (head_seq(shape) != 0) {  // nothing new
-      break;
-    } else if (is_plain(head, Op::get)) {
-      const auto key_bytes = static_cast<uint32_t>(head >> 48);
-      read_plain(lane, lane.seq, key_bytes, slot, Path::plain_get, *pending);
-    } else if (is_plain(head, Op::put) &&
-               read_plain_put(lane, static_cast<uint32_t>(head >> 48), limits_, slot, *pending)) {
-      // read
-    } else {
-      const auto index = static_cast<size_t>(pending - group_.data());
-      read_request(lane, head, limits_, key_rooms_[index].bytes, *pending);
+    } else if (shape != plain_of_8(Op::put) || !read_plain_put(lane, 8, limits_, slot, *pending)) {
+      if (head_seq(shape) != 0) break;  // nothing new
+      read_any(lane, head, slot, *pending);
     }
     locate(*pending);
     lane.advance();

@@ -127,4 +127,11 @@ Routing make_routing(const std::vector<uint32_t>& daemons, uint32_t own_rank) {
   return routing;
 }
 
+void Routing::write_to(RankHeader& page) const {
+  page.owner_count = static_cast<uint32_t>(owners.size());
+  std::copy(owners.begin(), owners.end(), page.owners);
+  std::copy(partition_owner.begin(), partition_owner.end(), page.partition_owner);
+  std::copy(partition_rail.begin(), partition_rail.end(), page.partition_rail);
+}
+
 }  // namespace copykv

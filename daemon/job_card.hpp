@@ -51,6 +51,9 @@ struct Routing {
   std::vector<copyrpc::PeerId> nodes{};  ///< of the owners
   std::vector<uint16_t> partition_owner{};
   std::vector<uint8_t> partition_rail{};
+
+  /// As clients and the engine read it.
+  void write_to(RankHeader& page) const;
 };
 /// From the number of daemons of each rank.
 [[nodiscard]] Routing make_routing(const std::vector<uint32_t>& daemons, uint32_t own_rank);

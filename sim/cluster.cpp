@@ -73,8 +73,8 @@ Cluster::~Cluster() {
 
 void Cluster::set(Alarm& alarm, uint64_t at_ns, Kind kind, uint32_t index) {
   if (at_ns >= alarm.at_ns) return;
-  alarm = {std::max(at_ns, clock.now_ns()), order_++};
-  due_.push({alarm.at_ns, alarm.order, kind, index});
+  alarm.at_ns = std::max(at_ns, clock.now_ns());
+  alarm.order = due_.push(alarm.at_ns, {kind, index});
 }
 
 Cluster::Alarm* Cluster::alarm_of(const Due& due) {
@@ -97,19 +97,18 @@ Cluster::Alarm* Cluster::alarm_of(const Due& due) {
 
 void Cluster::at(uint64_t at_ns, std::function<void()> what) {
   calls_.push_back(std::move(what));
-  due_.push({std::max(at_ns, clock.now_ns()), order_++, Kind::call,
-             static_cast<uint32_t>(calls_.size() - 1)});
+  due_.push(std::max(at_ns, clock.now_ns()),
+            {Kind::call, static_cast<uint32_t>(calls_.size() - 1)});
 }
 
 void Cluster::run_until(uint64_t at_ns, const std::function<bool()>& done) {
-  while (!due_.empty() && due_.top().at_ns <= at_ns) {
-    const Due due = due_.top();
-    due_.pop();
+  while (due_.is_due(at_ns)) {
+    const auto [due_ns, order, due] = due_.pop();
     if (Alarm* alarm = alarm_of(due); alarm != nullptr) {
-      if (alarm->order != due.order || alarm->at_ns == kNever) continue;  // set anew since
+      if (alarm->order != order || alarm->at_ns == kNever) continue;  // set anew since
       alarm->at_ns = kNever;
     }
-    if (due.at_ns > clock.now_ns()) clock.advance_ns(due.at_ns - clock.now_ns());
+    if (due_ns > clock.now_ns()) clock.advance_ns(due_ns - clock.now_ns());
     dispatch(due);
     set(network_alarm_, network.next_due_ns(), Kind::network, 0);
     if (done && done()) return;
@@ -159,37 +158,21 @@ void Cluster::start(uint32_t number) {
   made.memory = take_memory(options_.memory_bytes);
   made.incarnation = ++rank.incarnation;
   copyrpc::NodeOptions node = options_.node;
-  node.node = node_of(number, 0);
-  node.nodes = options_.ranks * kRailsMax;
-  node.peers_max = options_.ranks - 1;
   node.incarnation = made.incarnation;
   node.seed = random.next();
-  Network* engine_network = nullptr;
+  std::unique_ptr<copyrpc::Fabric> fabric;
   if (options_.ranks > 1) {
-    auto fabric = network.attach();
+    fabric = network.attach();
     made.endpoint = network.endpoints() - 1;
-    const Region& arena = made.memory->arena();
-    auto over =
-        RpcNetwork::create(std::move(fabric), node, *rank.clock, {arena.base, arena.virtual_bytes});
-    if (!over) throw std::runtime_error(over.error);
-    made.network = std::move(*over);
-    const Routing routing = make_routing(std::vector<uint32_t>(options_.ranks, 1), number);
-    made.network->set_owners(routing.nodes);
-    engine_network = made.network.get();
   }
-  made.daemon = std::make_unique<InProcessDaemon>(
-      InProcessDaemon::Options{.lanes_max = options_.lanes_max,
-                               .fence_free = options_.fence_free,
-                               .value_bytes_max = options_.value_bytes_max,
-                               .rank_count = options_.ranks,
-                               .clock = rank.clock.get(),
-                               .network = engine_network,
-                               .memory = made.memory.get()});
-  const Routing routing = make_routing(std::vector<uint32_t>(options_.ranks, 1), number);
-  RankHeader& page = made.daemon->rank();
-  page.owner_count = static_cast<uint32_t>(routing.owners.size());
-  std::copy(routing.owners.begin(), routing.owners.end(), page.owners);
-  std::copy(routing.partition_owner.begin(), routing.partition_owner.end(), page.partition_owner);
+  InProcessRank parts = make_rank(number, std::move(fabric), node,
+                                  {.lanes_max = options_.lanes_max,
+                                   .fence_free = options_.fence_free,
+                                   .value_bytes_max = options_.value_bytes_max,
+                                   .rank_count = options_.ranks},
+                                  *rank.clock, *made.memory);
+  made.network = std::move(parts.network);
+  made.daemon = std::move(parts.daemon);
   rank.processor = {};
   rank.processor.share(&made.daemon->block().sleeping, sizeof(uint32_t));
   rank.sleeping = false;
@@ -227,14 +210,6 @@ void Cluster::slow(uint32_t number, uint64_t factor, uint64_t until_ns) {
   ranks_[number].slow_until_ns = until_ns;
 }
 
-void Cluster::cut(uint32_t a, uint32_t b) {
-  if (is_up(a) && is_up(b)) network.cut(endpoint_of(a), endpoint_of(b));
-}
-
-void Cluster::heal(uint32_t a, uint32_t b) {
-  if (is_up(a) && is_up(b)) network.heal(endpoint_of(a), endpoint_of(b));
-}
-
 uint32_t Cluster::rank_of_endpoint(uint32_t endpoint) const {
   for (uint32_t number = 0; number < options_.ranks; ++number) {
     const Rank& rank = ranks_[number];
@@ -266,10 +241,6 @@ std::string Cluster::check_invariants() const {
     }
   }
   return {};
-}
-
-void Cluster::run_on(uint32_t number, const std::function<void()>& work) {
-  ranks_[number].processor.run([&] { work(); });
 }
 
 }  // namespace copykv::sim

@@ -4,8 +4,7 @@
 //
 // TIME      An event happens at a moment of one clock. A turn of a daemon, or a step of a client,
 //   happens at one moment and takes what the profile says: its posts leave, and its stores drain,
-//   when it is over. A daemon that has nothing to do takes no turns until something is told to it
-//   (`exact_turns` takes them all).
+//   when it is over. A daemon that has nothing to do takes no turns until something is told to it.
 // REPEATED  by the seed and the options: no real clock, thread, address or allocation decides
 //   anything.
 // THREADS   One.
@@ -15,17 +14,16 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <queue>
 #include <string>
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/event_queue.hpp"
 #include "base/fd.hpp"
 #include "base/random.hpp"
 #include "copyrpc/fabric/sim/sim_fabric.hpp"
 #include "daemon/job_card.hpp"
-#include "daemon/rpc_network.hpp"
-#include "sim/in_process.hpp"
+#include "sim/in_process_rank.hpp"
 #include "sim/processor.hpp"
 #include "sim/profile.hpp"
 #include "sim/trace.hpp"
@@ -45,7 +43,6 @@ struct ClusterOptions {
   uint32_t value_bytes_max = 1U << 20;
   uint32_t lanes_max = 64;
   bool fence_free = false;
-  bool exact_turns = false;
   uint64_t sleep_after_ns = 0;            ///< a daemon without work for so long sleeps; 0: never
   uint64_t store_delay_ns_max = 0;        ///< checked build: until a store is visible
   std::function<void(Life&)> on_start{};  ///< before the first turn of each life
@@ -93,7 +90,6 @@ class Process {
   Processor processor{};
 
  private:
-  friend class Cluster;
   const uint32_t rank_;
 };
 
@@ -118,9 +114,13 @@ class Cluster {
   [[nodiscard]] Process* process(uint32_t number) { return processes_[number].what.get(); }
   void remove(uint32_t number);
 
-  /// nullopt: the rank is down, or has no lane left.
+  /// nullptr: the rank is down, or has no lane left.
   [[nodiscard]] std::unique_ptr<Attachment> attach(Process& process, uint32_t queue_depth,
                                                    uint64_t bulk_bytes);
+  /// Whether the daemon that gave it still lives.
+  [[nodiscard]] bool is_served(const Process& process, const Attachment& attachment) const {
+    return is_up(process.rank()) && attachment.life == ranks_[process.rank()].life;
+  }
   /// As the end of the client's process, or of its attachment.
   void detach(Process& process, std::unique_ptr<Attachment> attachment);
 
@@ -135,8 +135,6 @@ class Cluster {
   void pause(uint32_t rank, uint64_t until_ns) { ranks_[rank].paused_until_ns = until_ns; }
   void slow(uint32_t rank, uint64_t factor, uint64_t until_ns);
   void jump_clock(uint32_t rank, uint64_t by_ns) { ranks_[rank].clock->jump(by_ns); }
-  void cut(uint32_t a, uint32_t b);
-  void heal(uint32_t a, uint32_t b);
   void set_store_delay(uint64_t ns_max) { store_delay_ns_max_ = ns_max; }
   void set_sleep_after(uint64_t ns) { sleep_after_ns_ = ns; }
 
@@ -159,18 +157,12 @@ class Cluster {
   [[nodiscard]] uint32_t rank_of_endpoint(uint32_t endpoint) const;
   /// Everything that never changes while nothing is broken; empty, or what is.
   [[nodiscard]] std::string check_invariants() const;
-  /// Runs `work` on the daemon's processor of this rank.
-  void run_on(uint32_t rank, const std::function<void()>& work);
-
   /// Drains that left something waiting.
   [[nodiscard]] uint64_t late_drains() const { return late_drains_; }
 
   struct RankCounters {
     uint64_t turns;
-    uint64_t busy_turns;
-    uint64_t busy_ns;
     uint64_t sleeps;
-    uint64_t wakes;
   };
   [[nodiscard]] const RankCounters& counters(uint32_t rank) const { return ranks_[rank].counters; }
 
@@ -186,13 +178,8 @@ class Cluster {
   };
   enum class Kind : uint8_t { turn, drain, step, process_drain, network, call };
   struct Due {
-    uint64_t at_ns;
-    uint64_t order;
     Kind kind;
     uint32_t index;
-    bool operator>(const Due& other) const noexcept {
-      return at_ns != other.at_ns ? at_ns > other.at_ns : order > other.order;
-    }
   };
   struct Leaving {
     std::shared_ptr<Life> life;
@@ -230,6 +217,8 @@ class Cluster {
   void go_to_sleep(uint32_t number);
   void wake(uint32_t number);
   void step(uint32_t number);
+  /// Lets stores of a processor become visible; what stays behind is due at `alarm`.
+  void drain(Processor& processor, Alarm& alarm, Kind kind, uint32_t index);
   void drain_rank(uint32_t number);
   void drain_process(uint32_t number);
   void run_network();
@@ -250,8 +239,7 @@ class Cluster {
   std::vector<std::function<void()>> calls_;
   std::vector<uint32_t> touched_;
   Alarm network_alarm_{};
-  std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;
-  uint64_t order_ = 0;
+  EventQueue<Due> due_{};
   uint64_t late_drains_ = 0;
 };
 

@@ -46,8 +46,6 @@ void Cluster::take_turn(uint32_t number) {
   if (has_network) network.release_posts(rank.life->endpoint, rank.busy_until_ns);
   ++rank.counters.turns;
   if (done > 0) {
-    ++rank.counters.busy_turns;
-    rank.counters.busy_ns += took_ns;
     rank.worked_ns = now_ns;
     rank.idle_turns = 0;
   } else {
@@ -61,7 +59,7 @@ void Cluster::take_turn(uint32_t number) {
   if (sleep_after_ns_ > 0 && !waits && now_ns - rank.worked_ns >= sleep_after_ns_) {
     return go_to_sleep(number);
   }
-  if (done > 0 || rank.idle_turns <= kIdleTurnsMax || (options_.exact_turns && waits)) {
+  if (done > 0 || rank.idle_turns <= kIdleTurnsMax) {
     return poke(number, rank.busy_until_ns);
   }
   uint64_t look_ns = waits ? kWaitingLookNs : kIdleLookNs;
@@ -123,7 +121,6 @@ void Cluster::look_for_wakes(uint32_t number) {
   if (rank.life == nullptr || !rank.sleeping) return;
   uint64_t wakes = 0;
   if (::read(rank.life->daemon->wake_fd(), &wakes, sizeof(wakes)) != sizeof(wakes)) return;
-  ++rank.counters.wakes;
   rank.turn.at_ns = kNever;
   set(rank.turn, clock.now_ns() + kWakeNs, Kind::turn, number);
 }
@@ -132,18 +129,18 @@ uint64_t Cluster::store_delay() {
   return store_delay_ns_max_ > 0 ? random.below(store_delay_ns_max_) : 0;
 }
 
+void Cluster::drain(Processor& processor, Alarm& alarm, Kind kind, uint32_t index) {
+  if (store_delay_ns_max_ == 0 || random.below(4) > 0) return processor.drain();
+  processor.drain_some(random);
+  if (processor.has_drained()) return;
+  ++late_drains_;
+  set(alarm, clock.now_ns() + 1 + store_delay(), kind, index);
+}
+
 void Cluster::drain_rank(uint32_t number) {
   Rank& rank = ranks_[number];
   if (rank.life == nullptr) return;
-  if (store_delay_ns_max_ > 0 && random.below(4) == 0) {
-    rank.processor.drain_some(random);
-    if (!rank.processor.has_drained()) {
-      ++late_drains_;
-      set(rank.drain, clock.now_ns() + 1 + store_delay(), Kind::drain, number);
-    }
-  } else {
-    rank.processor.drain();
-  }
+  drain(rank.processor, rank.drain, Kind::drain, number);
   tell_processes(number, clock.now_ns() + options_.profile.line_ns);
 }
 
@@ -184,15 +181,7 @@ void Cluster::step(uint32_t number) {
 void Cluster::drain_process(uint32_t number) {
   ProcessSlot& slot = processes_[number];
   if (slot.what == nullptr) return;
-  if (store_delay_ns_max_ > 0 && random.below(4) == 0) {
-    slot.what->processor.drain_some(random);
-    if (!slot.what->processor.has_drained()) {
-      ++late_drains_;
-      set(slot.drain, clock.now_ns() + 1 + store_delay(), Kind::process_drain, number);
-    }
-  } else {
-    slot.what->processor.drain();
-  }
+  drain(slot.what->processor, slot.drain, Kind::process_drain, number);
   look_for_wakes(slot.what->rank());
   poke(slot.what->rank(), clock.now_ns() + options_.profile.line_ns);
 }
@@ -233,7 +222,7 @@ void Cluster::detach(Process& process, std::unique_ptr<Attachment> attachment) {
   Rank& rank = ranks_[process.rank()];
   process.processor.drain();
   attachment->client.reset();
-  if (attachment->life != rank.life) return;  // the daemon has gone before
+  if (!is_served(process, *attachment)) return;  // the daemon has gone before
   rank.life->daemon->detach(*attachment->seat);
   rank.leaving.push_back({attachment->life, std::move(attachment->seat)});
   poke(process.rank(), clock.now_ns());

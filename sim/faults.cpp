@@ -61,6 +61,7 @@ Outcome<FaultSet> parse_faults(std::string_view text) {
 
 std::string to_string(FaultSet faults) {
   if (faults == 0) return "none";
+  if (faults == kAllFaults) return "all";
   std::string text;
   for (uint32_t kind = 0; kind < kFaultCount; ++kind) {
     if ((faults & 1U << kind) == 0) continue;
@@ -176,11 +177,7 @@ void FaultInjector::kill_rank() {
     const uint64_t started_ns = cluster_.clock.now_ns();
     for (uint64_t key = 0; key < load_.keys.size(); ++key) {
       if (load_.keys[key].owner != rank) continue;
-      load_.operations.push_back({.key = key,
-                                  .begin_ns = died_ns_[rank],
-                                  .end_ns = started_ns,
-                                  .kind = Kind::wipe,
-                                  .status = Status::ok});
+      load_.operations.push_back(wipe_of(key, died_ns_[rank], started_ns));
     }
     cluster_.start(rank);
   });

@@ -76,6 +76,8 @@ class FaultInjector {
   /// After end: whether everything is repaired.
   [[nodiscard]] bool is_whole() const;
 
+  /// All jumps of all clocks: what expires may do so that much earlier.
+  [[nodiscard]] uint64_t jumped_ns() const { return jumped_ns_; }
   [[nodiscard]] uint64_t count(Fault fault) const;
   [[nodiscard]] std::array<uint64_t, kFaultCount> counts() const;
 
@@ -106,10 +108,6 @@ class FaultInjector {
   uint64_t whole_ns_ = 0;          ///< when the last repair is done
   std::vector<uint64_t> died_ns_;  ///< of each rank; 0: it lives
   uint64_t jumped_ns_ = 0;
-
- public:
-  /// All jumps of all clocks: what expires may do so that much earlier.
-  [[nodiscard]] uint64_t jumped_ns() const { return jumped_ns_; }
 };
 
 }  // namespace copykv::sim

@@ -23,25 +23,16 @@ constexpr uint64_t kIdBytes = 16;
 /// A value that says its name, and whose every byte follows from it.
 std::string make_value(uint64_t id, size_t bytes) {
   std::string value(std::max<size_t>(bytes, kIdBytes), '\0');
-  uint64_t stream = id;
-  for (size_t at = 0; at < value.size(); at += 8) {
-    const uint64_t word = at == 0 ? id : splitmix64(stream);
-    std::memcpy(value.data() + at, &word, std::min<size_t>(8, value.size() - at));
-  }
+  std::memcpy(value.data(), &id, sizeof(id));
+  fill_bytes(value.data() + sizeof(id), value.size() - sizeof(id), id);
   return value;
 }
 
 bool is_whole(std::string_view value, uint64_t& id) {
   if (value.size() < kIdBytes) return false;
   std::memcpy(&id, value.data(), sizeof(id));
-  uint64_t stream = id;
-  for (size_t at = 8; at < value.size(); at += 8) {
-    const uint64_t word = splitmix64(stream);
-    if (std::memcmp(value.data() + at, &word, std::min<size_t>(8, value.size() - at)) != 0) {
-      return false;
-    }
-  }
-  return true;
+  value.remove_prefix(sizeof(id));
+  return filled_until(value, id) == value.size();
 }
 
 bool has_failed(Status status) {
@@ -84,11 +75,7 @@ void LoadClient::leave(uint64_t now_ns, bool by_death) {
     ++load_.client_deaths;
     load_.cluster.trace.note(now_ns, "client {0} dies with {1} operations in flight", process_,
                              in_flight_);
-    load_.operations.push_back({.begin_ns = now_ns,
-                                .end_ns = now_ns,
-                                .process = process_,
-                                .kind = Kind::death,
-                                .status = Status::ok});
+    load_.operations.push_back(death_of(process_, now_ns));
     for (Slot& slot : slots_) slot.busy = false;
     in_flight_ = 0;
     doomed_ = 0;
@@ -104,8 +91,7 @@ uint64_t LoadClient::step(uint64_t now_ns) {
     attach();
     if (attachment_ == nullptr) return now_ns + kRetryNs;
   }
-  const bool is_alone =
-      !load_.cluster.is_up(rank()) || attachment_->life.get() != &load_.cluster.life(rank());
+  const bool is_alone = !load_.cluster.is_served(*this, *attachment_);
   processor.run([&] {
 #if defined(COPYKV_CHECKED)
     static LoadClient* running = nullptr;
@@ -271,7 +257,7 @@ Status LoadClient::submit(Operation& operation, Slot& slot, uint64_t tag) {
   if (what < 57) {
     operation.kind = Kind::touch;
     slot.ttl_ms = random_.below(2) == 0 ? 0 : 1 + random_.below(20);
-    if (slot.ttl_ms > 0) operation.expires_from_ns = load_.earliest_end_ns(key, slot.ttl_ms);
+    if (slot.ttl_ms > 0) operation.expires_from_ns = load_.earliest_end_ns(slot.ttl_ms);
     return client.submit_touch(key.name, static_cast<uint32_t>(slot.ttl_ms), tag);
   }
   if (key.counts && what < 85) {
@@ -288,7 +274,7 @@ Status LoadClient::submit(Operation& operation, Slot& slot, uint64_t tag) {
   if (random_.below(10) == 0) {
     slot.ttl_ms = 1 + random_.below(20);
     options.ttl_ms = static_cast<uint32_t>(slot.ttl_ms);
-    operation.expires_from_ns = load_.earliest_end_ns(key, slot.ttl_ms);
+    operation.expires_from_ns = load_.earliest_end_ns(slot.ttl_ms);
   }
   if (key.counts) {
     operation.number = true;
@@ -315,12 +301,8 @@ void HostileClient::end() {
 
 uint64_t HostileClient::step(uint64_t now_ns) {
   if (over_) return kNever;
-  if (attachment_ != nullptr &&
-      (!load_.cluster.is_up(rank()) || attachment_->life.get() != &load_.cluster.life(rank()))) {
-    end();
-    return kNever;
-  }
-  if (now_ns >= until_ns_) {
+  const bool is_alone = attachment_ != nullptr && !load_.cluster.is_served(*this, *attachment_);
+  if (is_alone || now_ns >= until_ns_) {
     end();
     return kNever;
   }

@@ -47,7 +47,7 @@ struct Load {
 
   /// When an item with this life can vanish at the earliest: clocks may have jumped by then, which
   /// the end of the run sets right.
-  [[nodiscard]] uint64_t earliest_end_ns(const Key&, uint64_t ttl_ms) const {
+  [[nodiscard]] uint64_t earliest_end_ns(uint64_t ttl_ms) const {
     return cluster.clock.now_ns() + (ttl_ms - 1) * kNanosPerMilli;
   }
 

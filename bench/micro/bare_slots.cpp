@@ -21,6 +21,7 @@
 #include <copykv/client.hpp>
 
 #include "base/clock.hpp"
+#include "base/program.hpp"
 #include "base/random.hpp"
 #include "bench/keys.hpp"
 #include "bench/local_rank.hpp"
@@ -153,9 +154,7 @@ int compare(const Spec& spec) {
   return spec.goal > 0 && ratio < spec.goal ? 1 : 0;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   CLI::App app("bare_slots: copykv against a bare loop over the same lines");
   Spec spec;
   app.add_option("--keys", spec.keys, "keys")->check(CLI::Range(1, 1 << 28));
@@ -165,4 +164,10 @@ int main(int argc, char** argv) {
   app.add_option("--goal", spec.goal, "least ratio; below it the exit code is 1");
   CLI11_PARSE(app, argc, argv);
   return compare(spec);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return copykv::run_program("bare_slots", run, argc, argv);
 }

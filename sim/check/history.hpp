@@ -91,6 +91,20 @@ struct Ending {
   bool number = false;  ///< get: observed is a number
 };
 
+/// The owner of the key lost everything between these times.
+[[nodiscard]] constexpr Operation wipe_of(uint64_t key, uint64_t begin_ns,
+                                          uint64_t end_ns) noexcept {
+  return {
+      .key = key, .begin_ns = begin_ns, .end_ns = end_ns, .kind = Kind::wipe, .status = Status::ok};
+}
+[[nodiscard]] constexpr Operation death_of(uint32_t process, uint64_t at_ns) noexcept {
+  return {.begin_ns = at_ns,
+          .end_ns = at_ns,
+          .process = process,
+          .kind = Kind::death,
+          .status = Status::ok};
+}
+
 class History {
  public:
   /// Returns the place for `end`. An operation that is never ended stays open.
@@ -107,21 +121,10 @@ class History {
     if (operation.kind == Kind::get) operation.number = ending.number;
   }
   void append(const Operation& operation) { operations_.push_back(operation); }
-  /// The owner of the key lost everything between these times.
   void wipe(uint64_t key, uint64_t begin_ns, uint64_t end_ns) {
-    append({.key = key,
-            .begin_ns = begin_ns,
-            .end_ns = end_ns,
-            .kind = Kind::wipe,
-            .status = Status::ok});
+    append(wipe_of(key, begin_ns, end_ns));
   }
-  void death(uint32_t process, uint64_t at_ns) {
-    append({.begin_ns = at_ns,
-            .end_ns = at_ns,
-            .process = process,
-            .kind = Kind::death,
-            .status = Status::ok});
-  }
+  void death(uint32_t process, uint64_t at_ns) { append(death_of(process, at_ns)); }
   void merge(const History& other);
   void clear() noexcept { operations_.clear(); }
   void reserve(size_t operations) { operations_.reserve(operations); }

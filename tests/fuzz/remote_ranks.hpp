@@ -10,7 +10,7 @@
 
 #include "daemon/job_card.hpp"
 #include "daemon/rpc_network.hpp"
-#include "sim/in_process.hpp"
+#include "sim/in_process_rank.hpp"
 #include "tests/fuzz/input.hpp"
 
 namespace copykv::fuzz {
@@ -24,29 +24,14 @@ class FuzzRank {
            uint32_t ranks, StoreMemory& memory) {
     sim::InProcessDaemon::clean(memory);
     copyrpc::NodeOptions node;
-    node.node = node_of(rank, 0);
-    node.nodes = ranks * kRailsMax;
-    node.peers_max = ranks - 1;
     node.ring_bytes = 16 * 1024;  // three of the largest messages: full, and over its end, often
     node.calls_max = 256;
     node.call_timeout_ns = 300'000'000;
-    const Region& arena = memory.arena();
-    auto made =
-        RpcNetwork::create(std::move(fabric), node, clock, {arena.base, arena.virtual_bytes});
-    require(static_cast<bool>(made), made.error.c_str());
-    network_ = std::move(*made);
-    const Routing routing = make_routing(std::vector<uint32_t>(ranks, 1), rank);
-    network_->set_owners(routing.nodes);
-    daemon_.emplace(sim::InProcessDaemon::Options{.lanes_max = 4,
-                                                  .value_bytes_max = kValueBytesMax,
-                                                  .rank_count = ranks,
-                                                  .clock = &clock,
-                                                  .network = network_.get(),
-                                                  .memory = &memory});
-    RankHeader& page = daemon_->rank();
-    page.owner_count = ranks;
-    std::copy(routing.owners.begin(), routing.owners.end(), page.owners);
-    std::copy(routing.partition_owner.begin(), routing.partition_owner.end(), page.partition_owner);
+    sim::InProcessRank parts = sim::make_rank(
+        rank, std::move(fabric), node,
+        {.lanes_max = 4, .value_bytes_max = kValueBytesMax, .rank_count = ranks}, clock, memory);
+    network_ = std::move(parts.network);
+    daemon_ = std::move(parts.daemon);
     seat_ = daemon_->attach({0, 1, 8, kSlotPayloadBytesMin, 3 * kValueBytesMax});
     client_.emplace(daemon_->client(*seat_));
   }
@@ -71,7 +56,7 @@ class FuzzRank {
 
  private:
   std::unique_ptr<RpcNetwork> network_;
-  std::optional<sim::InProcessDaemon> daemon_;
+  std::unique_ptr<sim::InProcessDaemon> daemon_;
   std::unique_ptr<sim::Seat> seat_;
   std::optional<Client> client_;
 };

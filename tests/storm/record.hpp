@@ -44,11 +44,7 @@ inline void write_record(uint64_t key, uint64_t writer, uint64_t sequence, std::
   Record record{key, writer, sequence, to.size(), 0};
   record.check = record.expected_check();
   std::memcpy(to.data(), &record, sizeof(record));
-  uint64_t stream = record.check;
-  for (size_t at = sizeof(record); at < to.size(); at += 8) {
-    const uint64_t word = splitmix64(stream);
-    std::memcpy(to.data() + at, &word, std::min<size_t>(8, to.size() - at));
-  }
+  fill_bytes(to.data() + sizeof(record), to.size() - sizeof(record), record.check);
 }
 
 /// Empty and `record` filled, or what is wrong with the value.
@@ -60,13 +56,8 @@ inline void write_record(uint64_t key, uint64_t writer, uint64_t sequence, std::
   if (record.value_bytes != value.size()) {
     return fmt::format("{} B of a record of {} B", value.size(), record.value_bytes);
   }
-  uint64_t stream = record.check;
-  for (size_t at = sizeof(record); at < value.size(); at += 8) {
-    const uint64_t word = splitmix64(stream);
-    if (std::memcmp(value.data() + at, &word, std::min<size_t>(8, value.size() - at)) != 0) {
-      return fmt::format("torn at byte {} of {}", at, value.size());
-    }
-  }
+  const size_t whole = sizeof(record) + filled_until(value.substr(sizeof(record)), record.check);
+  if (whole < value.size()) return fmt::format("torn at byte {} of {}", whole, value.size());
   return {};
 }
 

@@ -37,11 +37,7 @@ void Tape::end(size_t at, const sim::Ending& ending) noexcept {
 }
 
 void Tape::died(uint32_t process, uint64_t now_ns) {
-  (void)begin({.begin_ns = now_ns,
-               .end_ns = now_ns,
-               .process = process,
-               .kind = Kind::death,
-               .status = Status::ok});
+  (void)begin(sim::death_of(process, now_ns));
 }
 
 std::span<const sim::Operation> Tape::operations() const noexcept {

@@ -97,14 +97,6 @@ const std::byte* SimNetwork::memory_at(const RemoteMemory& remote) const noexcep
   return offset < found->second.bytes ? found->second.base + offset : nullptr;
 }
 
-uint64_t SimNetwork::nic_busy_ns(uint32_t endpoint) const {
-  uint64_t busy_ns = 0;
-  for (const SendQueue& queue : ports_[endpoint].queues) {
-    busy_ns = std::max(busy_ns, queue.busy_ns);
-  }
-  return busy_ns;
-}
-
 void SimNetwork::touch(uint32_t endpoint) {
   if (ports_[endpoint].touched) return;
   ports_[endpoint].touched = true;
@@ -118,8 +110,7 @@ void SimNetwork::take_touched(std::vector<uint32_t>& endpoints) {
 }
 
 void SimNetwork::schedule(uint64_t post, uint64_t at_ns) {
-  posts_.at(post).due_order = order_;
-  due_.push({at_ns, order_++, post});
+  posts_.at(post).due_order = due_.push(at_ns, post);
 }
 
 void SimNetwork::start(Post post) {
@@ -149,7 +140,6 @@ void SimNetwork::depart(uint64_t number, uint64_t at_ns) {
   const uint64_t service_ns =
       options_.nic_request_ns + post.bytes * options_.nic_picos_per_byte / 1'000;
   queue.free_ns = std::max(queue.free_ns, at_ns) + service_ns;
-  queue.busy_ns += service_ns;
   const uint64_t jitter_ns = options_.jitter_ns > 0 ? random_.below(options_.jitter_ns) : 0;
   uint64_t there_ns = queue.free_ns + options_.latency_ns + jitter_ns +
                       post.bytes * options_.picos_per_byte / 1'000;
@@ -178,9 +168,8 @@ void SimNetwork::let_go(uint64_t link) {
 
 void SimNetwork::run() {
   const uint64_t now_ns = clock_.now_ns();
-  while (!due_.empty() && due_.top().at_ns <= now_ns) {
-    const auto [at_ns, order, number] = due_.top();
-    due_.pop();
+  while (due_.is_due(now_ns)) {
+    const auto [at_ns, order, number] = due_.pop();
     const auto found = posts_.find(number);
     if (found == posts_.end() || found->second.due_order != order) continue;  // put off since
     Post& post = found->second;
@@ -195,16 +184,14 @@ void SimNetwork::run() {
       posts_.erase(number);
     }
   }
-  while (!arrivals_.empty() && arrivals_.top().at_ns <= now_ns) {
-    const Arrival arrival = arrivals_.top();
-    arrivals_.pop();
+  while (arrivals_.is_due(now_ns)) {
+    const Arrival arrival = arrivals_.pop().what;
     show(arrival.endpoint, arrival.immediate);
   }
 }
 
 uint64_t SimNetwork::next_due_ns() const {
-  const uint64_t due_ns = due_.empty() ? UINT64_MAX : due_.top().at_ns;
-  return arrivals_.empty() ? due_ns : std::min(due_ns, arrivals_.top().at_ns);
+  return std::min(due_.next_ns(), arrivals_.next_ns());
 }
 
 void SimNetwork::show(uint32_t endpoint, uint32_t immediate) {
@@ -327,7 +314,7 @@ int SimNetwork::carry_out(const Post& post) {
       if (options_.arrival_ns == 0) {
         show(post.to, post.immediate);
       } else {
-        arrivals_.push({clock_.now_ns() + options_.arrival_ns, order_++, post.to, post.immediate});
+        arrivals_.push(clock_.now_ns() + options_.arrival_ns, {post.to, post.immediate});
       }
     }
   }

@@ -19,12 +19,12 @@
 #include <deque>
 #include <map>
 #include <memory>
-#include <queue>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/event_queue.hpp"
 #include "base/random.hpp"
 #include "copyrpc/fabric/fabric.hpp"
 
@@ -113,8 +113,6 @@ class SimNetwork {
   [[nodiscard]] const std::byte* memory_at(const RemoteMemory& remote) const noexcept;
   /// Posts that have not ended.
   [[nodiscard]] size_t posts_in_flight() const noexcept { return posts_.size(); }
-  /// Of the send queue that was busy for longest, since the start.
-  [[nodiscard]] uint64_t nic_busy_ns(uint32_t endpoint) const;
 
  private:
   friend class SimEndpoint;
@@ -134,21 +132,13 @@ class SimNetwork {
     uint64_t context = 0;
     bool delivered = false;
     bool held = false;       ///< by a cut link
-    uint64_t due_order = 0;  ///< of the one Due that counts
+    uint64_t due_order = 0;  ///< of the one event that counts
     int error = 0;
     uint32_t tries = 0;
     uint64_t posted_ns = 0;
     uint64_t there_ns = 0;
     uint64_t partial_ns = 0;    ///< when some of its bytes land; 0: not before the rest
     std::string on_the_wire{};  ///< the bytes, once the sender's memory is no longer the fabric's
-  };
-  struct Due {
-    uint64_t at_ns;
-    uint64_t order;
-    uint64_t post;
-    bool operator>(const Due& other) const noexcept {
-      return at_ns != other.at_ns ? at_ns > other.at_ns : order > other.order;
-    }
   };
   struct Region {
     uint32_t endpoint;
@@ -157,19 +147,13 @@ class SimNetwork {
     uint64_t bytes;
     Access access;
   };
-  /// Completions that are not there yet.
+  /// An immediate that cannot be polled yet.
   struct Arrival {
-    uint64_t at_ns;
-    uint64_t order;
     uint32_t endpoint;
     uint32_t immediate;
-    bool operator>(const Arrival& other) const noexcept {
-      return at_ns != other.at_ns ? at_ns > other.at_ns : order > other.order;
-    }
   };
   struct SendQueue {
     uint64_t free_ns = 0;
-    uint64_t busy_ns = 0;
   };
   struct Port {
     std::vector<SendQueue> queues{};
@@ -204,10 +188,10 @@ class SimNetwork {
   std::vector<SimEndpoint*> endpoints_;  ///< nullptr: gone
   std::vector<Port> ports_;              ///< of the endpoints
   std::vector<uint32_t> touched_;
-  std::priority_queue<Arrival, std::vector<Arrival>, std::greater<>> arrivals_;
+  copykv::EventQueue<Arrival> arrivals_{};
   std::map<uint64_t, Region> regions_;  ///< by key
   std::map<uint64_t, Post> posts_;
-  std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;
+  copykv::EventQueue<uint64_t> due_{};         ///< posts
   std::map<Pair, uint64_t> last_delivery_ns_;  ///< from, to: order stays
   std::set<Pair> cuts_;
   std::map<Pair, std::deque<uint64_t>> held_;  ///< posts that wait for a cut link, in order
@@ -216,7 +200,6 @@ class SimNetwork {
   uint64_t next_number_ = 1;
   uint64_t next_link_ = 1;
   uint64_t next_address_ = 1 << 20;
-  uint64_t order_ = 0;
   Counters counters_{};
 };
 

@@ -10,7 +10,7 @@
 #include "base/clock.hpp"
 #include "daemon/job_card.hpp"
 #include "daemon/rpc_network.hpp"
-#include "sim/in_process.hpp"
+#include "sim/in_process_rank.hpp"
 #include "tests/unit/copyrpc/protocol_example_tape.hpp"
 
 namespace copykv::test {
@@ -31,22 +31,11 @@ struct Rank {
   Rank(Tape& tape, ManualClock& clock, uint32_t number)
       : memory(take(StoreMemory::create(
             {.budget_bytes = kStoreBudgetBytesMin, .huge_pages = HugePages::off}))) {
-    const Region& arena = memory->arena();
-    network = take(RpcNetwork::create(tape.attach(),
-                                      {.node = node_of(number, 0),
-                                       .nodes = kRanks * kRailsMax,
-                                       .peers_max = kRanks - 1,
-                                       .incarnation = kEpoch + number,
-                                       .ring_bytes = kRingBytes},
-                                      clock, {arena.base, arena.virtual_bytes}));
-    const Routing routing = make_routing({1, 1}, number);
-    network->set_owners(routing.nodes);
-    daemon = std::make_unique<sim::InProcessDaemon>(sim::InProcessDaemon::Options{
-        .rank_count = kRanks, .clock = &clock, .network = network.get(), .memory = memory.get()});
-    RankHeader& page = daemon->rank();
-    page.owner_count = kRanks;
-    std::copy(routing.owners.begin(), routing.owners.end(), page.owners);
-    std::copy(routing.partition_owner.begin(), routing.partition_owner.end(), page.partition_owner);
+    sim::InProcessRank parts = sim::make_rank(
+        number, tape.attach(), {.incarnation = kEpoch + number, .ring_bytes = kRingBytes},
+        {.rank_count = kRanks}, clock, *memory);
+    network = std::move(parts.network);
+    daemon = std::move(parts.daemon);
     seat = daemon->attach({0, 1, 16, 4096, 64U << 10});
     client = std::make_unique<Client>(daemon->client(*seat));
   }

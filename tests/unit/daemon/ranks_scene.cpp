@@ -33,28 +33,14 @@ void RanksScene::start(uint32_t number) {
   REQUIRE(memory);
   rank.memory = std::move(*memory);
   copyrpc::NodeOptions node = options_.node;
-  node.node = node_of(number, 0);
-  node.nodes = options_.ranks * kRailsMax;
-  node.peers_max = options_.ranks - 1;
   node.incarnation = ++rank.incarnation;
   node.seed = number;
-  const Region& arena = rank.memory->arena();
-  auto made = RpcNetwork::create(network.attach(), node, clock, {arena.base, arena.virtual_bytes});
-  INFO(made.error);
-  REQUIRE(made);
-  rank.network = std::move(*made);
-  const Routing routing = make_routing(std::vector<uint32_t>(options_.ranks, 1), number);
-  rank.network->set_owners(routing.nodes);
-  rank.daemon = std::make_unique<sim::InProcessDaemon>(
-      sim::InProcessDaemon::Options{.value_bytes_max = kValueBytesMaxDefault,
-                                    .rank_count = options_.ranks,
-                                    .clock = &clock,
-                                    .network = rank.network.get(),
-                                    .memory = rank.memory.get()});
-  RankHeader& page = rank.daemon->rank();
-  page.owner_count = static_cast<uint32_t>(routing.owners.size());
-  std::copy(routing.owners.begin(), routing.owners.end(), page.owners);
-  std::copy(routing.partition_owner.begin(), routing.partition_owner.end(), page.partition_owner);
+  sim::InProcessRank parts =
+      sim::make_rank(number, network.attach(), node,
+                     {.value_bytes_max = kValueBytesMaxDefault, .rank_count = options_.ranks},
+                     clock, *rank.memory);
+  rank.network = std::move(parts.network);
+  rank.daemon = std::move(parts.daemon);
   rank.seat = rank.daemon->attach({0, 1, options_.depth, 4096, kBulkBytes});
   rank.client = std::make_unique<Client>(rank.daemon->client(*rank.seat));
   rank.daemon->settle(100);

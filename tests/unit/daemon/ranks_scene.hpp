@@ -16,7 +16,7 @@
 #include "copyrpc/fabric/sim/sim_fabric.hpp"
 #include "daemon/job_card.hpp"
 #include "daemon/rpc_network.hpp"
-#include "sim/in_process.hpp"
+#include "sim/in_process_rank.hpp"
 
 namespace copykv::test {
 
