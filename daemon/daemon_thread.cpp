@@ -22,6 +22,9 @@ constexpr long kSleepMs = 100;
 constexpr long kSleepWithPeersMs = 25;
 // Beside a fabric that cannot wake a sleeper: about 1 % of a core.
 constexpr long kNapNs = 500'000;
+// A rank that stops serves its peers until they have been quiet for so long, but not for ever.
+constexpr uint64_t kLeaveQuietNs = 5 * kNanosPerMilli;
+constexpr uint64_t kLeaveNsMax = 200 * kNanosPerMilli;
 constexpr uint32_t kDrainTurnsMax = 1U << 24;
 // Those left over end the next sleep at once.
 constexpr int kClientWakesPerSleep = 64;
@@ -100,10 +103,24 @@ void DaemonThread::run() noexcept {
       idle(++idle_turns);
     }
   }
+  if (network_ != nullptr) leave_job();
   for (uint32_t turn = 0; turn < kDrainTurnsMax && engine_->has_work(); ++turn) {
     (void)engine_->turn();
   }
   engine_->tick();
+}
+
+/// Until the peers know, their calls still come: each is served, so that none of them is left open.
+void DaemonThread::leave_job() noexcept {
+  network_->leave();
+  const uint64_t began_ns = clock_.now_ns();
+  uint64_t busy_ns = began_ns;
+  for (uint64_t now_ns = began_ns;
+       now_ns - busy_ns < kLeaveQuietNs && now_ns - began_ns < kLeaveNsMax;
+       now_ns = clock_.now_ns()) {
+    network_->poll_next_turn();
+    if (engine_->turn() > 0) busy_ns = now_ns;
+  }
 }
 
 void DaemonThread::idle(uint32_t idle_turns) noexcept {

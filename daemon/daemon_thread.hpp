@@ -65,6 +65,7 @@ class DaemonThread {
   DaemonThread(const DaemonThreadOptions& options, DaemonBlock& block)
       : options_(options), block_(block) {}
   void run() noexcept;
+  void leave_job() noexcept;
   void idle(uint32_t idle_turns) noexcept;
   void sleep() noexcept;
   void wait_for_wake() noexcept;

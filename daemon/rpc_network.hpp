@@ -52,6 +52,8 @@ class RpcNetwork final : public Network {
   uint32_t take_moved(std::span<MoveEnd> ends) noexcept override;
   void reply_moved(uint32_t move, const StoreAnswer& answer) noexcept override;
   void set_peer(const copyrpc::Card& card) noexcept override { node_->set_peer(card); }
+  /// Tells the peers to call no more; serves what they have called.
+  void leave() noexcept { node_->leave(); }
   void flush() noexcept override { node_->flush(); }
   void tick(uint64_t now_ns) noexcept override { node_->tick(now_ns); }
   bool busy() const noexcept override { return node_->busy() || moves_busy_ > 0; }

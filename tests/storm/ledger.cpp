@@ -78,6 +78,7 @@ std::string Ledger::end(const LedgerCall& call, Status status, uint64_t now_ns) 
   if (told && same_caller && (!same_owner || !serves(call.owner_life))) {
     raise(longest_told_ns, now_ns - std::max(call.begin_ns, owner.end_ns.load()));
   }
+  if (status == Status::indeterminate && same_caller && serves(call.caller.life)) ++left_open;
   std::string wrong;
   // Who waits for a stopped rank of its own waits as long as that stands.
   const bool must_end = same_caller || !ranks_[call.caller.rank].keeps_memory;

@@ -75,6 +75,8 @@ class Ledger {
   std::atomic<uint64_t> longest_told_ns = 0;
   std::atomic<uint64_t> longest_call_ns = 0;
   std::array<std::atomic<uint64_t>, kStatusCount> by_status{};
+  /// Writes that ended as indeterminate while the caller's own rank lived.
+  std::atomic<uint64_t> left_open = 0;
 
  private:
   struct Rank {

@@ -12,7 +12,8 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TAIL_LINES = 30
+EXCERPT_LINES = 30
+SANITIZER_SPEAKS = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|: runtime error: ")
 SANITIZER_TIMEOUT_FACTOR = 4
 FUZZ_SECONDS_PER_TARGET = 60  # as many targets at a time as there are processors
 # Beyond this the kernel may put a mapping where ThreadSanitizer of clang 14 keeps its shadow.
@@ -32,6 +33,15 @@ class Flavour:
     timeout_factor: int = 1
 
 
+def excerpt(text):
+    """Where a sanitizer begins to speak (what it ends with is a map of bytes), else the end."""
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        if SANITIZER_SPEAKS.search(line):
+            return lines[number:number + EXCERPT_LINES]
+    return lines[-EXCERPT_LINES:]
+
+
 class Tally:
     """What passed, failed and was skipped, with the reasons."""
 
@@ -43,8 +53,8 @@ class Tally:
 
     def add_failure(self, name, log_path, text):
         self.failed.append(name)
-        tail = "\n".join("    " + line for line in text.splitlines()[-TAIL_LINES:])
-        print(f"FAILED {name}; log: {log_path}\n{tail}", flush=True)
+        shown = "\n".join("    " + line for line in excerpt(text))
+        print(f"FAILED {name}; log: {log_path}\n{shown}", flush=True)
 
     def add_skip(self, name, reason):
         self.skipped.append((name, reason))
@@ -70,10 +80,8 @@ def flavours(quick):
     randomized = bits.exists() and int(bits.read_text()) > TSAN_RANDOM_BITS_MAX
     return [
         Flavour("release", "build", "g++", ["--buildtype=release"], [], build_all=True),
-        Flavour("clang", "build-clang", "clang++-14", ["--buildtype=debug"], ["unit"],
-                build_all=True),
         Flavour("asan", "build-asan", "clang++-14", memory, ["unit", "threads", "fuzz"],
-                timeout_factor=SANITIZER_TIMEOUT_FACTOR),
+                build_all=True, timeout_factor=SANITIZER_TIMEOUT_FACTOR),
         Flavour("tsan", "build-tsan", "clang++-14", threads, ["unit", "threads"],
                 wrapper=["setarch", "--addr-no-randomize"] if randomized else [],
                 timeout_factor=SANITIZER_TIMEOUT_FACTOR),
@@ -183,7 +191,7 @@ def same_traces(tally):
     """A seed gives the same run whichever compiler built the simulation."""
     arguments = ["--seed", "1", "--seeds", "100", "--operations", "600"]
     traces = []
-    for directory in ("build", "build-clang"):
+    for directory in ("build", "build-asan"):
         command = [ROOT / directory / "sim" / "copykv-sim", *arguments]
         if not command[0].exists():
             tally.add_skip("same traces", f"{directory} is not built")
@@ -201,12 +209,20 @@ def same_traces(tally):
 
 
 def clang_tidy(tally):
-    """The short list of .clang-tidy over everything that ships."""
+    """The short list of .clang-tidy over everything that ships, each file once."""
     log_path = ROOT / "build-clang-tidy.log"
     if not shutil.which("run-clang-tidy"):
         tally.add_skip("clang-tidy", "run-clang-tidy is not installed")
         return
-    command = ["run-clang-tidy", "-quiet", "-p", "build-clang", "-j", str(os.cpu_count() or 1),
+    # What the product and the simulation share is compiled twice, with one meaning.
+    once = {}
+    commands = json.loads((ROOT / "build-asan" / "compile_commands.json").read_text())
+    for entry in commands:
+        once.setdefault(entry["file"], entry)
+    database = ROOT / "build-clang-tidy"
+    database.mkdir(exist_ok=True)
+    (database / "compile_commands.json").write_text(json.dumps(list(once.values())))
+    command = ["run-clang-tidy", "-quiet", "-p", database.name, "-j", str(os.cpu_count() or 1),
                rf"^{ROOT}/(base|shm|copyrpc|daemon|client|sim|bench|tools|examples)/.*\.cpp$"]
     noise = re.compile(r"^\d+ warnings generated|^clang-tidy-\d+ ")
     if run_logged("clang-tidy", command, log_path, tally,
