@@ -269,6 +269,7 @@ class Worker {
       finish(slots_[slot], done.result, now_ns);
       free_[free_count_++] = slot;
     }
+    count_alike();
     measured_->operations += answered;
     ++measured_->rounds;
     live_operations_ += answered;
@@ -278,7 +279,7 @@ class Worker {
 
   void finish(const InFlight& op, const Result& result, uint64_t now_ns) noexcept {
     const Series series = series_of(op.kind == Kind::put, op.remote);
-    measured_->service.of(series).record(now_ns - op.submitted_ns);
+    count(series, now_ns - op.submitted_ns);
     if (setup_.arrival != Arrival::closed) {
       measured_->response.of(series).record(now_ns - op.meant_ns);
     }
@@ -293,6 +294,19 @@ class Worker {
       follow_ups_[follow_up_count_] = op;
       follow_ups_[follow_up_count_++].meant_ns = now_ns;
     }
+  }
+
+  // What went out and came back together has one latency, and is counted together.
+  void count(Series series, uint64_t latency_ns) noexcept {
+    if (alike_.latency_ns != latency_ns || alike_.series != series) {
+      count_alike();
+      alike_ = {latency_ns, series, 0};
+    }
+    ++alike_.times;
+  }
+  void count_alike() noexcept {
+    measured_->service.of(alike_.series).record_n(alike_.latency_ns, alike_.times);
+    alike_.times = 0;
   }
 
   void verify(uint32_t key_index, std::string_view value) noexcept {
@@ -330,6 +344,12 @@ class Worker {
   uint64_t level_ = 0;  ///< operations in flight since last_change_ns_
   uint64_t last_change_ns_ = 0;
   uint64_t last_heard_ns_ = 0;  ///< open loop: last answer, or nothing was in flight
+  struct Alike {
+    uint64_t latency_ns;
+    Series series;
+    uint64_t times;
+  };
+  Alike alike_{};  ///< answers that are not counted yet
 
   uint32_t free_count_ = 0;
   uint32_t follow_up_count_ = 0;

@@ -51,7 +51,7 @@ template <class DrawPlace>
 void OpStream::plan(DrawPlace&& draw_place) noexcept {
   const Kind write = workload_.modify ? Kind::modify : Kind::put;
   for (PlannedOp& op : batch_) {
-    const bool is_write = (random_.next() >> 1) >= read_below_;
+    const bool is_write = read_below_ < kHalfRange && (random_.next() >> 1) >= read_below_;
     op.kind = is_write ? write : Kind::get;
     const uint64_t place = draw_place(is_write);
     op.key_index = workload_.number_of(place);
