@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs copykv-sim as a test.
 
-    run_sim.py twice COPYKV_SIM     some seeds, each twice: the same traces; every fault at once
+    run_sim.py twice COPYKV_SIM     100 seeds, each twice: the same traces; every fault at once
     run_sim.py seeds COPYKV_SIM     COPYKV_SIM_SEEDS seeds (2,000) of 10,000 operations: no
                                     violation, and every kind of fault at least
                                     COPYKV_SIM_FAULTS_MIN times (1,000)
@@ -41,10 +41,11 @@ def fail(text):
 
 
 def twice(copykv_sim):
-    for arguments in (["--seeds", 24], ["--seeds", 6, "--every-fault", "--ranks", 4],
-                      ["--seeds", 6, "--faults", "none", "--ranks", 2, "--clients", 4]):
-        done = run([copykv_sim, "--seed", 1, "--operations", 1500, "--twice", "--quiet",
-                    *arguments])
+    for arguments in (["--seeds", 88, "--operations", 600],
+                      ["--seeds", 6, "--operations", 1500, "--every-fault", "--ranks", 4],
+                      ["--seeds", 6, "--operations", 1500, "--faults", "none", "--ranks", 2,
+                       "--clients", 4]):
+        done = run([copykv_sim, "--seed", 1, "--twice", "--quiet", *arguments])
         print(done.stdout[-3000:] + done.stderr[-2000:])
         if done.returncode != 0:
             return fail("a violation, or two runs of one seed that differ")
