@@ -6,6 +6,7 @@
 //   storm_numbers thousand   p50 of a busy client beside 1,000 idle ones, over its p50 alone
 //   storm_numbers fair       8 clients at once: p50, and the slowest over the mean
 //   storm_numbers large      p99 of small gets beside 16 MiB values, over their p99 alone
+//   storm_numbers remote     the same between two ranks over ofi-tcp, beside values of 1.2 MB
 //
 // Daemon and measuring client have a core each (0 and 1), where there are two; else two threads
 // that take turns on one core would be measured. Machines are shared: a figure that compares is a
@@ -25,6 +26,7 @@
 
 #include "base/clock.hpp"
 #include "tests/storm/daemon_process.hpp"
+#include "tests/storm/ranks.hpp"
 #include "tests/storm/raw_client.hpp"
 
 namespace copykv::storm {
@@ -67,13 +69,14 @@ void leave_core_0_to_the_daemon(bool also_0 = false) {
 }
 
 /// Small gets one after the other for a while.
-std::vector<uint32_t> time_gets(Client& client, uint64_t run_ms) {
+std::vector<uint32_t> time_gets(Client& client, uint64_t run_ms,
+                                std::string_view key = "busy-key") {
   std::vector<uint32_t> samples_ns;
   samples_ns.reserve(2'000'000);
   uint64_t now_ns = kClock.now_ns();
   const uint64_t end_ns = now_ns + run_ms * kNanosPerMilli;
   while (now_ns < end_ns && samples_ns.size() < samples_ns.capacity()) {
-    (void)client.get("busy-key");
+    (void)client.get(key);
     const uint64_t after_ns = kClock.now_ns();
     samples_ns.push_back(static_cast<uint32_t>(after_ns - now_ns));
     now_ns = after_ns;
@@ -181,48 +184,79 @@ void fair() {
   report("8 adaptive clients, slowest over the mean", best_share, "x", 1.0 / 3, true);
 }
 
-/// Keeps one 16 MiB value on its way without using the processor in between.
-void move_large_values(const DaemonProcess& daemon, const std::atomic<bool>& stop,
+/// Small gets, and large values beside them.
+struct Beside {
+  std::function<Client(const Options&)> attach;
+  std::string small_key = "busy-key";
+  std::string large_key = "large";
+  size_t large_bytes = 0;
+};
+
+/// Keeps one large value on its way without using the processor in between.
+void move_large_values(const Beside& spec, const std::atomic<bool>& stop,
                        std::atomic<uint64_t>& moved) {
-  constexpr size_t kLargeBytes = 16U << 20;
   leave_core_0_to_the_daemon(/*also_0=*/true);  // it sleeps; it must not wait for the busy client
   Options options;
   options.wait = Wait::park;
-  Client client = attach_to(daemon, options);
-  if (!client.put("large", std::string(kLargeBytes, 'x')).ok()) return;
+  Client client = spec.attach(options);
+  if (!client.put(spec.large_key, std::string(spec.large_bytes, 'x')).ok()) return;
   std::array<Completion, 1> done;
   while (!stop) {
-    if (client.submit_get("large", 1) != Status::ok) return;
+    if (client.submit_get(spec.large_key, 1) != Status::ok) return;
     while (client.wait(done) == 0) {
     }
-    if (done[0].result.value.size() == kLargeBytes) ++moved;
+    if (done[0].result.value.size() == spec.large_bytes) ++moved;
   }
+}
+
+/// p99 of the small gets beside the large values over their p99 alone.
+double p99_ratio(const Beside& spec) {
+  Client busy = spec.attach({});
+  (void)busy.put(spec.small_key, "12345678");
+  double alone_us = 1e9;
+  double beside_us = 1e9;
+  std::atomic<uint64_t> moved = 0;
+  for (uint32_t round = 0; round < kRounds; ++round) {
+    std::vector<uint32_t> samples_ns = time_gets(busy, 400, spec.small_key);
+    alone_us = std::min(alone_us, quantile_us(samples_ns, 0.99));
+    std::atomic<bool> stop = false;
+    const uint64_t moved_before = moved;
+    std::thread mover([&] { move_large_values(spec, stop, moved); });
+    while (moved == moved_before) ::usleep(1'000);
+    samples_ns = time_gets(busy, 400, spec.small_key);
+    beside_us = std::min(beside_us, quantile_us(samples_ns, 0.99));
+    stop = true;
+    mover.join();
+  }
+  fmt::print("p99 alone {:.3f} us, beside {} values of {:.1f} MB {:.3f} us\n", alone_us,
+             moved.load(), static_cast<double>(spec.large_bytes) / 1e6, beside_us);
+  return beside_us / alone_us;
 }
 
 void large() {
   DaemonProcess daemon({"--memory", "256MiB", "--pin", "0"});
   daemon.start();
   leave_core_0_to_the_daemon();
-  Client busy = attach_to(daemon);
-  (void)busy.put("busy-key", "12345678");
-  double alone_us = 1e9;
-  double beside_us = 1e9;
-  std::atomic<uint64_t> moved = 0;
-  for (uint32_t round = 0; round < kRounds; ++round) {
-    std::vector<uint32_t> samples_ns = time_gets(busy, 400);
-    alone_us = std::min(alone_us, quantile_us(samples_ns, 0.99));
-    std::atomic<bool> stop = false;
-    const uint64_t moved_before = moved;
-    std::thread mover([&] { move_large_values(daemon, stop, moved); });
-    while (moved == moved_before) ::usleep(1'000);
-    samples_ns = time_gets(busy, 400);
-    beside_us = std::min(beside_us, quantile_us(samples_ns, 0.99));
-    stop = true;
-    mover.join();
-  }
-  fmt::print("p99 alone {:.3f} us, beside {} values of 16 MiB {:.3f} us\n", alone_us, moved.load(),
-             beside_us);
-  report("small gets beside 16 MiB values, p99 ratio", beside_us / alone_us, "x", 3);
+  const double ratio =
+      p99_ratio({.attach = [&](const Options& options) { return attach_to(daemon, options); },
+                 .large_bytes = 16U << 20});
+  report("small gets beside 16 MiB values, p99 ratio", ratio, "x", 3);
+}
+
+void remote() {
+  Ranks ranks({.ranks = 2});
+  ranks.start_all();
+  const auto key_of_rank_1 = [&](const std::string& name) {
+    uint32_t number = 0;
+    while (ranks.owner_of(name + std::to_string(number)) != 1) ++number;
+    return name + std::to_string(number);
+  };
+  const double ratio =
+      p99_ratio({.attach = [&](const Options& options) { return ranks.attach(0, options); },
+                 .small_key = key_of_rank_1("small"),
+                 .large_key = key_of_rank_1("large"),
+                 .large_bytes = 1'200'000});
+  report("small remote gets beside 1.2 MB ones, p99 ratio", ratio, "x", 3);
 }
 
 }  // namespace
@@ -231,7 +265,8 @@ void large() {
 int main(int argc, char** argv) {
   using namespace copykv::storm;
   const std::pair<std::string_view, void (*)()> figures[] = {
-      {"idle", idle}, {"attach", attach}, {"thousand", thousand}, {"fair", fair}, {"large", large}};
+      {"idle", idle}, {"attach", attach}, {"thousand", thousand},
+      {"fair", fair}, {"large", large},   {"remote", remote}};
   bool known = false;
   for (const auto& [name, measure] : figures) {
     if (argc != 2 || name != argv[1]) continue;
@@ -244,7 +279,7 @@ int main(int argc, char** argv) {
     }
   }
   if (!known) {
-    fmt::print(stderr, "usage: storm_numbers idle|attach|thousand|fair|large\n");
+    fmt::print(stderr, "usage: storm_numbers idle|attach|thousand|fair|large|remote\n");
     return 2;
   }
   return all_within ? 0 : 1;
