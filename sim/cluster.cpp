@@ -137,6 +137,11 @@ void Cluster::dispatch(const Due& due) {
 
 void Cluster::run_network() {
   network.run();
+  tell_touched();
+}
+
+/// A rank that polls carries out what is due for everybody: others may be asleep meanwhile.
+void Cluster::tell_touched() {
   network.take_touched(touched_);
   for (const uint32_t endpoint : touched_) {
     const uint32_t number = rank_of_endpoint(endpoint);

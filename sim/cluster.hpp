@@ -222,6 +222,7 @@ class Cluster {
   void drain_rank(uint32_t number);
   void drain_process(uint32_t number);
   void run_network();
+  void tell_touched();
   void poke(uint32_t rank, uint64_t at_ns);
   void tell_processes(uint32_t rank, uint64_t at_ns);
   void look_for_wakes(uint32_t rank);

@@ -39,6 +39,7 @@ void Cluster::take_turn(uint32_t number) {
   if (has_network) network.hold_posts(rank.life->endpoint);
   InProcessDaemon& daemon = *rank.life->daemon;
   const uint32_t done = rank.processor.run([&] { return daemon.turn(); });
+  tell_touched();
   const uint64_t factor = now_ns < rank.slow_until_ns ? rank.slow_factor : 1;
   const uint64_t took_ns = factor * (costs.turn_ns + done * costs.item_ns +
                                      (network.counters().posts - posts) * costs.post_ns);
