@@ -35,6 +35,7 @@ std::unique_ptr<StoreMemory> take_memory(uint64_t bytes) {
 Life::~Life() {
   network.reset();
   daemon.reset();
+  observed.reset();
   if (memory == nullptr) return;
   InProcessDaemon::clean(*memory);
   const uint64_t bytes = memory->budget_bytes();
@@ -55,6 +56,11 @@ Cluster::Cluster(const ClusterOptions& options)
       store_delay_ns_max_(options.store_delay_ns_max),
       sleep_after_ns_(options.sleep_after_ns),
       ranks_(options.ranks) {
+  if (options_.observer != nullptr) {
+    network.watch_departures([this](const copyrpc::SimNetwork::Departure& departure) {
+      options_.observer->on_departure(departure);
+    });
+  }
   for (uint32_t number = 0; number < options_.ranks; ++number) {
     ranks_[number].clock = std::make_unique<RankClock>(clock);
     start(number);
@@ -164,14 +170,16 @@ void Cluster::start(uint32_t number) {
   if (options_.ranks > 1) {
     fabric = network.attach();
     made.endpoint = network.endpoints() - 1;
+    rank_of_endpoint_.push_back(number);
   }
   InProcessRank parts = make_rank(number, std::move(fabric), node,
                                   {.lanes_max = options_.lanes_max,
                                    .fence_free = options_.fence_free,
                                    .value_bytes_max = options_.value_bytes_max,
                                    .rank_count = options_.ranks},
-                                  *rank.clock, *made.memory);
+                                  *rank.clock, *made.memory, options_.observer);
   made.network = std::move(parts.network);
+  made.observed = std::move(parts.observed);
   made.daemon = std::move(parts.daemon);
   rank.processor = {};
   rank.processor.share(&made.daemon->block().sleeping, sizeof(uint32_t));
@@ -211,11 +219,10 @@ void Cluster::slow(uint32_t number, uint64_t factor, uint64_t until_ns) {
 }
 
 uint32_t Cluster::rank_of_endpoint(uint32_t endpoint) const {
-  for (uint32_t number = 0; number < options_.ranks; ++number) {
-    const Rank& rank = ranks_[number];
-    if (rank.life != nullptr && rank.life->endpoint == endpoint) return number;
-  }
-  return options_.ranks;
+  if (endpoint >= rank_of_endpoint_.size()) return options_.ranks;
+  const uint32_t number = rank_of_endpoint_[endpoint];
+  const Life* life = ranks_[number].life.get();
+  return life != nullptr && life->endpoint == endpoint ? number : options_.ranks;
 }
 
 bool Cluster::is_connected() const {

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim/preload.hpp"
+
+#include <cstring>
+#include <vector>
+
+#include "base/hash.hpp"
+
+namespace copykv::sim {
+namespace {
+
+/// As the store wants it: in whole words.
+std::vector<uint64_t> words_of(std::string_view text) {
+  std::vector<uint64_t> words(round_up_8(static_cast<uint32_t>(text.size())) / 8 + 1);
+  std::memcpy(words.data(), text.data(), text.size());
+  return words;
+}
+
+}  // namespace
+
+Status put_directly(Life& life, std::string_view key, std::string_view value) {
+  Store& store = life.daemon->store();
+  const std::vector<uint64_t> key_words = words_of(key);
+  const std::vector<uint64_t> value_words = words_of(value);
+  const ItemKey item{key_words.data(), static_cast<uint32_t>(key.size()), hash_key(key)};
+  for (;;) {
+    Probe probe{};
+    store.locate(probe, item.hash);
+    store.look(probe, item.hash);
+    PutRequest request;
+    request.value = reinterpret_cast<const std::byte*>(value_words.data());
+    request.value_bytes = static_cast<uint32_t>(value.size());
+    const StoreAnswer answer = store.put(item, probe, request);
+    if (!answer.retry) return answer.status;
+    life.daemon->populate();
+  }
+}
+
+}  // namespace copykv::sim
