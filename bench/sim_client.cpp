@@ -120,20 +120,23 @@ void SimClient::submit(const PlannedOp& op, uint64_t at_ns, uint64_t meant_ns) {
   in_flight_[tag] = {at_ns, meant_ns, op.key_index, op.value_bytes, op.kind, op.remote, slot};
 }
 
-uint64_t SimClient::look(const sim::Turn& turn) {
+uint64_t SimClient::look(TurnWrites& writes) {
   if (locals_ == 0 && !std::exchange(expects_, false)) return sim::kNever;
   const size_t count = attachment_->client->poll(completions_);
-  const uint64_t visible_ns = turn.over_ns + cluster_.costs().line_ns;
+  uint64_t visible_ns = sim::kNever;
   for (size_t index = 0; index < count; ++index) {
     const Completion& done = completions_[index];
     const InFlight& op = in_flight_[done.tag];
     locals_ -= op.remote ? 0 : 1;
-    stations_.answered(rank(), lane_, op.slot, op.remote, turn);
+    const uint64_t written_ns = writes.next_ns(op.remote);
+    visible_ns = written_ns + cluster_.costs().line_ns;
+    if (!arriving_.empty()) visible_ns = std::max(visible_ns, arriving_.back().visible_ns);
+    stations_.answered(rank(), lane_, op.slot, op.remote, writes.turn().at_ns, written_ns);
     const bool is_read = op.kind != Kind::put && done.result.status == Status::ok;
     if (is_read && setup_.verify) verify(op, done.result.value);
     arriving_.push_back({visible_ns, static_cast<uint32_t>(done.tag), done.result.status});
   }
-  return count > 0 ? visible_ns : sim::kNever;
+  return visible_ns;
 }
 
 void SimClient::verify(const InFlight& op, std::string_view value) {

@@ -20,6 +20,27 @@
 
 namespace copykv::bench {
 
+/// When in its turn a daemon writes each response: answers of other ranks in its first phase, those
+/// to requests for own keys while it goes through the ground queue, evenly.
+class TurnWrites {
+ public:
+  explicit TurnWrites(const sim::Turn& turn) : turn_(turn) {}
+  [[nodiscard]] const sim::Turn& turn() const { return turn_; }
+  [[nodiscard]] uint64_t next_ns(bool remote) {
+    if (remote) return share(turn_.at_ns, turn_.phase_ns[0], ++answers_, turn_.answers);
+    return share(turn_.at_ns + turn_.phase_ns[0] + turn_.phase_ns[1], turn_.phase_ns[2], ++locals_,
+                 turn_.locals);
+  }
+
+ private:
+  static uint64_t share(uint64_t from_ns, uint64_t took_ns, uint64_t number, uint64_t of) {
+    return from_ns + took_ns * std::min(number, of) / std::max<uint64_t>(of, 1);
+  }
+  const sim::Turn& turn_;
+  uint64_t answers_ = 0;
+  uint64_t locals_ = 0;
+};
+
 class SimClient final : public sim::Process {
  public:
   SimClient(sim::Cluster& cluster, sim::StationRecorder& stations, uint32_t rank,
@@ -34,8 +55,9 @@ class SimClient final : public sim::Process {
   [[nodiscard]] bool is_over() const { return measured_ == nullptr; }
 
   [[nodiscard]] uint64_t step(uint64_t now_ns) override;
-  /// The turn is over: takes what it has written. Returns when that will be seen; kNever: nothing.
-  [[nodiscard]] uint64_t look(const sim::Turn& turn);
+  /// Takes what the turn has written for it. Returns when the last of it will be seen; kNever: there
+  /// is nothing. `writes` is shared by all clients that look at the turn.
+  [[nodiscard]] uint64_t look(TurnWrites& writes);
   /// One of its calls was answered in this turn.
   void expect_answer() { expects_ = true; }
 

@@ -177,8 +177,9 @@ void Session::after_turn(const sim::Turn& turn) {
   for (const uint32_t lane : answered) client(clients[lane]).expect_answer();
   answered.clear();
   if (turn.done == 0) return;
+  TurnWrites writes(turn);
   for (const uint32_t number : clients) {
-    const uint64_t visible_ns = client(number).look(turn);
+    const uint64_t visible_ns = client(number).look(writes);
     if (visible_ns != sim::kNever) cluster_.tell(number, visible_ns);
   }
 }

@@ -37,6 +37,7 @@ constexpr Field kFields[] = {
     {"picos_per_byte", nullptr, &copyrpc::SimOptions::picos_per_byte, nullptr},
     {"arrival_ns", nullptr, &copyrpc::SimOptions::arrival_ns, nullptr},
     {"done_delay_ns", nullptr, &copyrpc::SimOptions::done_delay_ns, nullptr},
+    {"receive_ns", nullptr, &copyrpc::SimOptions::receive_ns, nullptr},
     {"nic_request_ns", nullptr, &copyrpc::SimOptions::nic_request_ns, nullptr},
     {"nic_picos_per_byte", nullptr, &copyrpc::SimOptions::nic_picos_per_byte, nullptr},
     {"send_queues", nullptr, nullptr, &copyrpc::SimOptions::send_queues},

@@ -147,10 +147,10 @@ void StationRecorder::on_answer(uint32_t rank, const Ticket& ticket) {
 }
 
 void StationRecorder::answered(uint32_t rank, uint32_t lane, uint32_t slot, bool remote,
-                               const Turn& by) {
+                               uint64_t turn_ns, uint64_t written_ns) {
   Stamps& stamps = stamps_of(rank, lane, slot);
-  if (!remote) stamps[kSeen] = by.at_ns;
-  stamps[kWritten] = by.over_ns;
+  if (!remote) stamps[kSeen] = turn_ns;
+  stamps[kWritten] = written_ns;
 }
 
 void StationRecorder::seen(uint32_t rank, uint32_t lane, uint32_t slot, bool remote) {

@@ -92,7 +92,7 @@ class StationRecorder final : public Observer {
   StationRecorder(uint32_t ranks, uint32_t lanes_max, uint32_t depth, uint32_t send_queues,
                   const Clock& clock);
 
-  /// Told after each turn, when its stores are as good as visible.
+  /// Told after each turn.
   std::function<void(const Turn&)> after_turn{};
 
   /// Forgets what it counted.
@@ -101,7 +101,8 @@ class StationRecorder final : public Observer {
 
   /// A client has asked, and sees the answer that a turn has written.
   void published(uint32_t rank, uint32_t lane, uint32_t slot, uint64_t at_ns);
-  void answered(uint32_t rank, uint32_t lane, uint32_t slot, bool remote, const Turn& by);
+  void answered(uint32_t rank, uint32_t lane, uint32_t slot, bool remote, uint64_t turn_ns,
+                uint64_t written_ns);
   void seen(uint32_t rank, uint32_t lane, uint32_t slot, bool remote);
   /// Lanes of `rank` that calls were answered on since the last call.
   [[nodiscard]] std::vector<uint32_t>& answered_lanes(uint32_t rank) { return answered_[rank]; }

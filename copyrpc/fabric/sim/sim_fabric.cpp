@@ -145,6 +145,10 @@ void SimNetwork::depart(uint64_t number, uint64_t at_ns) {
   const uint64_t jitter_ns = options_.jitter_ns > 0 ? random_.below(options_.jitter_ns) : 0;
   uint64_t there_ns = queue.free_ns + options_.latency_ns + jitter_ns +
                       post.bytes * options_.picos_per_byte / 1'000;
+  if (options_.receive_ns > 0 && post.op == Op::write_immediate) {
+    Port& receiver = ports_[post.to];
+    receiver.received_ns = there_ns = std::max(there_ns, receiver.received_ns) + options_.receive_ns;
+  }
   if (faults_.delay_chance > 0 && random_.chance(faults_.delay_chance)) {
     ++counters_.delayed;
     there_ns += random_.below(faults_.delay_ns_max);

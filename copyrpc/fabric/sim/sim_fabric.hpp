@@ -9,7 +9,7 @@
 //
 // STATIONS  a post leaves its processor (at once, or when release_posts says), waits for its send
 //   queue (one server: nic_request_ns each, and the bytes), travels (latency_ns, jitter, bytes),
-//   is carried out, and shows as a completion at the target (arrival_ns) and the sender
+//   is received (one server per endpoint: receive_ns each), is carried out, and shows as a completion at the target (arrival_ns) and the sender
 //   (done_delay_ns).
 //
 // THREADS  One: network and all endpoints.
@@ -40,6 +40,7 @@ struct SimOptions {
   uint64_t done_delay_ns = 1'000;         ///< from delivery to `done` at the sender
   uint64_t cut_timeout_ns = 500'000'000;  ///< until posts over a cut link fail
   uint64_t arrival_ns = 0;                ///< from delivery until an immediate can be polled
+  uint64_t receive_ns = 0;                ///< service time of one immediate at its receiver
   uint64_t nic_request_ns = 0;            ///< service time of one post at its send queue
   uint64_t nic_picos_per_byte = 0;        ///< ... and of its bytes
   uint32_t send_queues = 1;               ///< of an endpoint; shared out among its peers
@@ -176,6 +177,7 @@ class SimNetwork {
     std::vector<SendQueue> queues{};
     bool holds = false;
     std::vector<uint64_t> held{};  ///< posts, in order
+    uint64_t received_ns = 0;  ///< when what is on its way here has been received
     uint64_t not_ready_until_ns = 0;
     uint64_t latest_there_ns = 0;
     bool touched = false;
