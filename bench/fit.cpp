@@ -18,9 +18,9 @@ constexpr double kImpossible = 1e6;
 // What the published processor does, by its own figures: 27 ns for a turn that finds nothing, and
 // up to 100 ns for one that posts.
 const std::vector<std::pair<std::string, uint64_t>> kProcessor = {
-    {"turn_ns", 27},    {"item_ns", 0},      {"post_ns", 60},        {"line_ns", 60},
-    {"lane_ns", 0},     {"jitter_ns", 0},    {"picos_per_byte", 20}, {"done_delay_ns", 1600},
-    {"send_queues", 1}, {"receive_ns", 0},   {"nic_request_ns", 0},  {"nic_picos_per_byte", 0},
+    {"turn_ns", 27},    {"item_ns", 0},    {"post_ns", 60},        {"line_ns", 60},
+    {"lane_ns", 0},     {"jitter_ns", 0},  {"picos_per_byte", 20}, {"done_delay_ns", 1600},
+    {"send_queues", 1}, {"receive_ns", 0}, {"nic_request_ns", 0},  {"nic_picos_per_byte", 0},
     {"arrival_ns", 0},
 };
 
@@ -32,10 +32,8 @@ Rival make(std::string name, std::string what, Turned bottleneck) {
   const std::vector<std::string> remote = {"call_ns", "inbound_ns", "answer_ns"};
   Rival rival{std::move(name), std::move(what), {}, kProcessor};
   const bool is_processor = bottleneck.names == remote;
-  rival.turned = {std::move(bottleneck),
-                  turn({"latency_ns"}, 200, 1400, 2500),
-                  turn({"client_ns"}, 0, 130, 500),
-                  turn({"local_ns"}, 20, 61, 100),
+  rival.turned = {std::move(bottleneck), turn({"latency_ns"}, 200, 1400, 2500),
+                  turn({"client_ns"}, 0, 130, 500), turn({"local_ns"}, 20, 61, 100),
                   turn({}, 0, 90, 250)};
   if (!is_processor) rival.turned.push_back(turn(remote, 10, 70, 150));
   return rival;
@@ -134,8 +132,7 @@ Outcome<Candidate> candidate_of(const Rival& rival, const std::vector<double>& a
 }
 
 Outcome<std::vector<Observation>> observe(const Candidate& candidate, const Reference& reference,
-                                          uint64_t duration_ns, uint64_t seed,
-                                          uint32_t held_out) {
+                                          uint64_t duration_ns, uint64_t seed, uint32_t held_out) {
   FitOptions options;
   options.duration_ns = duration_ns;
   options.seed = seed;
@@ -146,8 +143,8 @@ Outcome<std::vector<Observation>> observe(const Candidate& candidate, const Refe
   for (const ReferenceRow& row : reference.rows) {
     if (row.clients == held_out) continue;
     RunOptions load = load_of(2, row.clients, options);
-    load.start_skew_ns = static_cast<uint64_t>(candidate.skew_permille *
-                                               static_cast<double>(duration_ns) / 1e3);
+    load.start_skew_ns =
+        static_cast<uint64_t>(candidate.skew_permille * static_cast<double>(duration_ns) / 1e3);
     const auto run = simulate(load, candidate.profile);
     if (!run) return Failure{run.error};
     const Histogram rtt = traffic_of(run->daemons).rtt;
@@ -163,6 +160,15 @@ Outcome<std::vector<Observation>> observe(const Candidate& candidate, const Refe
   if (!alone) return Failure{alone.error};
   add("one rank alone, M/s", 0, reference.one_rank_per_s / 1e6, total_of(*alone) / 1e6);
   return to;
+}
+
+Outcome<double> predict_two_nodes(const Candidate& candidate, uint64_t duration_ns, uint64_t seed) {
+  FitOptions options;
+  options.duration_ns = duration_ns;
+  options.seed = seed;
+  const auto run = simulate(load_of(2, kReferenceNodeClients, options), candidate.profile);
+  if (!run) return Failure{run.error};
+  return total_of(*run);
 }
 
 double distance_of(const std::vector<Observation>& observations) {

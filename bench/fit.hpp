@@ -6,7 +6,9 @@
 //   both sides of the round-trip histogram (weight of the fast one, mean of each).
 // DISTANCE   the sum of squares of (simulated / published - 1) / 10 %, and for the histogram of
 //   differences in units of 1 us and of 10 points: below 1 each, an observation is met.
-// HELD OUT   a rival is fitted again without each row, and asked for that row.
+// HELD OUT   a rival is fitted again without each row, and asked for that row; and all are asked
+// for
+//   a load that is no row, with three times as many clients.
 #pragma once
 
 #include <cstdint>
@@ -57,6 +59,10 @@ struct Observation {
                                                         const Reference& reference,
                                                         uint64_t duration_ns, uint64_t seed,
                                                         uint32_t held_out);
+/// Not fitted to, and beyond the rows: two ranks of kReferenceNodeClients, where batches are large;
+/// operations per second.
+[[nodiscard]] Outcome<double> predict_two_nodes(const Candidate& candidate, uint64_t duration_ns,
+                                                uint64_t seed);
 [[nodiscard]] double distance_of(const std::vector<Observation>& observations);
 
 struct Fitted {

@@ -34,7 +34,8 @@ struct Outcomes {
   const Rival* rival = nullptr;
   Fitted fitted{};
   std::vector<Observation> observations{};
-  double held_out_error = 0;  ///< mean of |simulated / published - 1| over the rows left out
+  double two_nodes_per_s = 0;  ///< predicted
+  double held_out_error = 0;   ///< mean of |simulated / published - 1| over the rows left out
 };
 
 Json to_json(const std::vector<Observation>& observations) {
@@ -53,15 +54,14 @@ void print(const std::vector<Observation>& observations) {
   fmt::print("  {:<8} {:<26}{:>10}{:>11}{:>10}\n", "clients", "", "published", "simulated", "off");
   for (const Observation& o : observations) {
     const bool relative = std::abs(o.scale - 0.1 * o.published) < 1e-9;
-    const std::string off =
-        relative ? fmt::format("{:+.1f} %", 100 * (o.simulated / o.published - 1))
-                 : fmt::format("{:+.3f}", o.simulated - o.published);
+    const std::string off = relative
+                                ? fmt::format("{:+.1f} %", 100 * (o.simulated / o.published - 1))
+                                : fmt::format("{:+.3f}", o.simulated - o.published);
     fmt::print("  {:<8} {:<26}{:>10.3f}{:>11.3f}{:>10}{}\n", o.clients == 0 ? 16 : o.clients,
                o.name, o.published, o.simulated, off, std::abs(o.distance()) > 1 ? "  !" : "");
   }
-  const auto missed = std::count_if(observations.begin(), observations.end(), [](const auto& o) {
-    return std::abs(o.distance()) > 1;
-  });
+  const auto missed = std::count_if(observations.begin(), observations.end(),
+                                    [](const auto& o) { return std::abs(o.distance()) > 1; });
   fmt::print("  {} of {} within 10 % (peaks: 1 us, weight: 10 points); distance {:.2f}\n",
              observations.size() - static_cast<size_t>(missed), observations.size(),
              distance_of(observations));
@@ -104,10 +104,14 @@ Outcome<std::vector<Outcomes>> fit_all(const FitCommand& command,
     const auto candidate = candidate_of(*made.rival, made.fitted.at);
     if (!candidate) return Failure{candidate.error};
     // Other seeds, and longer: what was fitted to must not be what is shown.
-    auto seen = observe(*candidate, reference, 4 * command.fit.duration_ns,
-                        command.fit.seed + 77'777, 0);
+    auto seen =
+        observe(*candidate, reference, 4 * command.fit.duration_ns, command.fit.seed + 77'777, 0);
     if (!seen) return Failure{seen.error};
     made.observations = std::move(*seen);
+    const auto predicted =
+        predict_two_nodes(*candidate, command.fit.duration_ns, command.fit.seed + 77'777);
+    if (!predicted) return Failure{predicted.error};
+    made.two_nodes_per_s = *predicted;
   }
   std::sort(results.begin(), results.end(), [](const Outcomes& a, const Outcomes& b) {
     return distance_of(a.observations) < distance_of(b.observations);
@@ -159,17 +163,18 @@ Json document_of(const FitCommand& command, const std::vector<Outcomes>& results
     Json turned = Json::array();
     for (size_t i = 0; i < of.fitted.at.size(); ++i) {
       const Turned& number = of.rival->turned[i];
-      turned.push_back({{"names", number.names.empty()
-                                      ? std::vector<std::string>{"one_rank_alone_permille"}
-                                      : number.names},
-                        {"value", of.fitted.at[i]},
-                        {"low", number.bound.low},
-                        {"high", number.bound.high}});
+      turned.push_back(
+          {{"names", number.names.empty() ? std::vector<std::string>{"one_rank_alone_permille"}
+                                          : number.names},
+           {"value", of.fitted.at[i]},
+           {"low", number.bound.low},
+           {"high", number.bound.high}});
     }
     list.push_back({{"rival", of.rival->name},
                     {"what", of.rival->what},
                     {"numbers", std::move(turned)},
                     {"distance", distance_of(of.observations)},
+                    {"two_nodes_of_46_clients_per_s", of.two_nodes_per_s},
                     {"held_out_error", command.held_out ? Json(of.held_out_error) : Json(nullptr)},
                     {"evaluations", of.fitted.evaluations},
                     {"observations", to_json(of.observations)}});
@@ -186,8 +191,8 @@ void print(const FitCommand& command, const std::vector<Outcomes>& results) {
     fmt::print("{}: {}\n ", of.rival->name, of.rival->what);
     for (size_t i = 0; i < of.fitted.at.size(); ++i) {
       const Turned& turned = of.rival->turned[i];
-      const bool at_bound = of.fitted.at[i] <= turned.bound.low ||
-                            of.fitted.at[i] >= turned.bound.high;
+      const bool at_bound =
+          of.fitted.at[i] <= turned.bound.low || of.fitted.at[i] >= turned.bound.high;
       std::string names;
       for (const std::string& name : turned.names) names += (names.empty() ? "" : "=") + name;
       fmt::print(" {} {:.0f}{}", names.empty() ? "one rank alone, permille:" : names,
@@ -198,10 +203,14 @@ void print(const FitCommand& command, const std::vector<Outcomes>& results) {
     fmt::print("\n");
   }
   fmt::print("SIMULATED, against published figures; the best first\n");
-  fmt::print("  {:<14}{:>10}{:>24}\n", "rival", "distance", "off at rows left out");
+  const double published = dc_two_ranks().nodes.front().loop();
+  fmt::print("  {:<14}{:>10}{:>22}   two nodes of {} clients (published {:.2f} M/s)\n", "rival",
+             "distance", "off at rows left out", kReferenceNodeClients, published / 1e6);
   for (const Outcomes& of : results) {
-    fmt::print("  {:<14}{:>10.2f}{:>24}\n", of.rival->name, distance_of(of.observations),
-               command.held_out ? fmt::format("{:.1f} %", 100 * of.held_out_error) : "-");
+    fmt::print("  {:<14}{:>10.2f}{:>22}   {:.2f} M/s, {:+.0f} %\n", of.rival->name,
+               distance_of(of.observations),
+               command.held_out ? fmt::format("{:.1f} %", 100 * of.held_out_error) : "-",
+               of.two_nodes_per_s / 1e6, 100 * (of.two_nodes_per_s / published - 1));
   }
 }
 
@@ -248,16 +257,15 @@ int fit_rivals(const FitCommand& command) {
     auto candidate = candidate_of(*best.rival, best.fitted.at);
     if (!candidate) return fail(candidate.error);
     candidate->profile.name = command.profile_name;
-    candidate->profile.what =
-        fmt::format("fitted by `benchkv fit` to published figures of two ranks over ConnectX-7 DC: "
-                    "{}; one rank alone for {:.0f} permille of a run",
-                    best.rival->what, candidate->skew_permille);
+    candidate->profile.what = fmt::format(
+        "fitted by `benchkv fit` to published figures of two ranks over ConnectX-7 DC: "
+        "{}; one rank alone for {:.0f} permille of a run",
+        best.rival->what, candidate->skew_permille);
     const auto written = write_text(command.profile_path, sim::to_toml(candidate->profile));
     if (!written) return fail(written.error);
   }
   if (command.json_path.empty()) return kExitOk;
-  const auto written =
-      write_text(command.json_path, document_of(command, *results).dump(2) + "\n");
+  const auto written = write_text(command.json_path, document_of(command, *results).dump(2) + "\n");
   return written ? int{kExitOk} : fail(written.error);
 }
 
@@ -265,13 +273,15 @@ int fit_rivals(const FitCommand& command) {
 
 int fit_command(int argc, const char* const* argv) {
   FitCommand command;
-  CLI::App app("benchkv fit: the simulated machine that reproduces the published figures of two "
-               "ranks, and its rivals",
-               "benchkv fit");
+  CLI::App app(
+      "benchkv fit: the simulated machine that reproduces the published figures of two "
+      "ranks, and its rivals",
+      "benchkv fit");
   std::vector<std::string> known;
   for (const Rival& rival : rivals()) known.push_back(rival.name);
-  app.add_option("--evaluate", command.evaluate,
-                 "no fit: compare this profile (a name or a .toml file) with the published figures");
+  app.add_option(
+      "--evaluate", command.evaluate,
+      "no fit: compare this profile (a name or a .toml file) with the published figures");
   app.add_option("--skew", command.skew_permille,
                  "with --evaluate: one rank works alone for so many thousandths of a run")
       ->capture_default_str();

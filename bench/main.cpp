@@ -32,8 +32,8 @@ int dispatch(int argc, const char* const* argv) {
   }
   if (command == "sweep") return sweep_command(rest_count, rest.data());
   if (command.empty() || command == "run") return run_command(rest_count, rest.data());
-  return usage_error(
-      fmt::format("no command '{}'; known are run (the default), sweep, compare, fit and reproduce", command));
+  return usage_error(fmt::format(
+      "no command '{}'; known are run (the default), sweep, compare, fit and reproduce", command));
 }
 
 }  // namespace

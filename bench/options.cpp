@@ -243,8 +243,9 @@ Outcome<void> check_simulation(const Settings& settings, RunOptions& o) {
     }
   }
   if (o.daemon_threads > 1) {
-    return Failure{"--daemon-threads: a simulated rank has one daemon; --sim-send-queues gives it "
-                   "more than one way to the network"};
+    return Failure{
+        "--daemon-threads: a simulated rank has one daemon; --sim-send-queues gives it "
+        "more than one way to the network"};
   }
   if (o.launched) return Failure{"--transport sim: start one benchkv, not one per rank"};
   // Virtual seconds take minutes.

@@ -34,6 +34,8 @@ struct ReferenceNodes {
   std::map<std::string, double> ops_per_s{};  ///< by design
 
   [[nodiscard]] double best() const;
+  /// That flushes once per turn.
+  [[nodiscard]] double loop() const { return ops_per_s.at("no_hold"); }
 };
 
 struct Reference {

@@ -34,8 +34,8 @@ Json way_of(const std::array<std::string_view, N>& names, const std::array<Histo
 Json cycles_of(const std::map<uint32_t, sim::Cycle>& cycles) {
   Json list = Json::array();
   for (const auto& [items, cycle] : cycles) {
-    list.push_back({items, cycle.count,
-                    static_cast<double>(cycle.sum_ns) / static_cast<double>(cycle.count)});
+    list.push_back(
+        {items, cycle.count, static_cast<double>(cycle.sum_ns) / static_cast<double>(cycle.count)});
   }
   return list;
 }
@@ -52,11 +52,11 @@ Json resource(std::string name, uint64_t busy_ns, uint64_t served, double window
 
 Json stations_json(const RunResult& run, bool with_buckets) {
   const sim::StationReport& report = *run.stations;
-  return {{"remote",
-           way_of(sim::kRemoteStations, report.remote, report.remote_total, with_buckets)},
-          {"local", way_of(sim::kLocalStations, report.local, report.local_total, with_buckets)},
-          {"turns_by_items", cycles_of(report.turns_by_items)},
-          {"batches_by_messages", cycles_of(report.batches_by_messages)}};
+  return {
+      {"remote", way_of(sim::kRemoteStations, report.remote, report.remote_total, with_buckets)},
+      {"local", way_of(sim::kLocalStations, report.local, report.local_total, with_buckets)},
+      {"turns_by_items", cycles_of(report.turns_by_items)},
+      {"batches_by_messages", cycles_of(report.batches_by_messages)}};
 }
 
 Json resources_json(const RunResult& run) {

@@ -12,7 +12,6 @@ namespace {
 
 constexpr uint32_t kClients[] = {1, 2, 4, 8, 12, 16};
 constexpr uint32_t kNodes[] = {2, 4, 8, 16, 32};
-constexpr uint32_t kQueuesOfMany = 8;
 constexpr double kShortRunNs = 10e6;
 constexpr double kNodesRunNs = 0.6e6;  // a few hundred thousand operations at 32 nodes
 
@@ -103,16 +102,18 @@ void List::optimisations() {
 }
 
 void List::nodes() {
-  for (const uint32_t queues : {1U, kQueuesOfMany}) {
-    for (const char* flush : {"clocked", "loop", "hold:2"}) {
-      for (const uint32_t ranks : kNodes) {
-        RunOptions run = simulated(ranks, kReferenceNodeClients, flush, options_.own_profile,
-                                   kNodesRunNs * (ranks <= 8 ? 4 : 1));
-        run.sim_send_queues = queues;
-        add("nodes", fmt::format("{} ranks, {}, {} send queues", ranks, flush, queues), run,
-            fmt::format("nodes_of_46_clients/{}", ranks));
-      }
+  const auto sweep = [&](const char* flush, uint32_t queues) {
+    for (const uint32_t ranks : kNodes) {
+      RunOptions run = simulated(ranks, kReferenceNodeClients, flush, options_.own_profile,
+                                 kNodesRunNs * (ranks <= 8 ? 4 : 1));
+      run.sim_send_queues = queues;
+      add("nodes", fmt::format("{} ranks, {}, {} send queues", ranks, flush, queues), run,
+          fmt::format("nodes_of_46_clients/{}", ranks));
     }
+  };
+  for (const uint32_t queues : {1U, 2U, 4U, 8U}) sweep("clocked", queues);
+  for (const char* flush : {"loop", "hold:2", "clocked:2"}) {
+    for (const uint32_t queues : {1U, 8U}) sweep(flush, queues);
   }
 }
 

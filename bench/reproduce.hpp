@@ -25,9 +25,9 @@ struct ReproduceOptions {
   std::string own_profile = "copykv-dc";  ///< with the costs of copykv's own code
   uint32_t runs = 6;
   uint64_t seed = 1;
-  double scale = 1;            ///< of virtual durations
-  double real_seconds = 2;     ///< of a run over a real transport
-  uint64_t skew_permille = 60; ///< of the published runs, as fitted
+  double scale = 1;                   ///< of virtual durations
+  double real_seconds = 2;            ///< of a run over a real transport
+  uint64_t skew_permille = 60;        ///< of the published runs, as fitted
   std::vector<std::string> groups{};  ///< only these; empty: all
 };
 

@@ -204,9 +204,8 @@ std::string csv_of(const std::vector<Done>& done) {
     const bool simulated = o.transport == "sim";
     for (size_t run = 0; run < of.figures.size(); ++run) {
       text += fmt::format("{},\"{}\",{},{},{},{},{},{},{},{}", of.experiment->group,
-                          of.experiment->label, simulated, o.ranks, o.client_threads,
-                          o.queue_depth, o.flush, simulated ? o.sim_profile : "",
-                          o.sim_send_queues, run + 1);
+                          of.experiment->label, simulated, o.ranks, o.client_threads, o.queue_depth,
+                          o.flush, simulated ? o.sim_profile : "", o.sim_send_queues, run + 1);
       for (const Column& column : kColumns) {
         text += fmt::format(",{:.9g}", of.figures[run].*column.value);
       }
@@ -304,8 +303,9 @@ int reproduce(const Command& command) {
     if (!written) return fail(written.error);
   }
   print(done);
-  fmt::print("\n{} experiments, {} runs of each; the simulated ones took {:.0f} s; {}/manifest.json\n",
-             done.size(), command.options.runs, simulated_seconds, command.directory);
+  fmt::print(
+      "\n{} experiments, {} runs of each; the simulated ones took {:.0f} s; {}/manifest.json\n",
+      done.size(), command.options.runs, simulated_seconds, command.directory);
   return kExitOk;
 }
 

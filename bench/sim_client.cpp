@@ -144,9 +144,8 @@ void SimClient::verify(const InFlight& op, std::string_view value) {
   if (value_is_right(value, op.key_index)) return;
   ++measured_->wrong_values;
   if (measured_->first_wrong) return;
-  measured_->first_wrong =
-      WrongValue{setup_.client, std::string(key_text_(op.key_index)), value.size(),
-                 std::string(value.substr(0, kWrongBytesShown))};
+  measured_->first_wrong = WrongValue{setup_.client, std::string(key_text_(op.key_index)),
+                                      value.size(), std::string(value.substr(0, kWrongBytesShown))};
 }
 
 void SimClient::take(uint64_t now_ns) {

@@ -55,8 +55,8 @@ class SimClient final : public sim::Process {
   [[nodiscard]] bool is_over() const { return measured_ == nullptr; }
 
   [[nodiscard]] uint64_t step(uint64_t now_ns) override;
-  /// Takes what the turn has written for it. Returns when the last of it will be seen; kNever: there
-  /// is nothing. `writes` is shared by all clients that look at the turn.
+  /// Takes what the turn has written for it. Returns when the last of it will be seen; kNever:
+  /// there is nothing. `writes` is shared by all clients that look at the turn.
   [[nodiscard]] uint64_t look(TurnWrites& writes);
   /// One of its calls was answered in this turn.
   void expect_answer() { expects_ = true; }

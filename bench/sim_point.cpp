@@ -97,8 +97,7 @@ Outcome<void> Session::set_up() {
   cluster_.run_until(cluster_.clock.now_ns() + kConnectNsMax,
                      [this] { return cluster_.is_connected(); });
   if (!cluster_.is_connected()) return Failure{"the simulated ranks do not connect"};
-  for (const auto step :
-       {&Session::choose_own_keys, &Session::preload, &Session::start_clients}) {
+  for (const auto step : {&Session::choose_own_keys, &Session::preload, &Session::start_clients}) {
     if (auto done = (this->*step)(); !done) return done;
   }
   return {};
@@ -132,8 +131,8 @@ Outcome<void> Session::preload() {
     const Status status =
         sim::put_directly(cluster_.life(rank), key_text(number), {part.data(), part.size()});
     if (status == Status::ok) continue;
-    return Failure{fmt::format("rank {} does not take its keys: {}; raise --memory", rank,
-                               to_string(status))};
+    return Failure{
+        fmt::format("rank {} does not take its keys: {}; raise --memory", rank, to_string(status))};
   }
   return {};
 }
@@ -264,9 +263,9 @@ void Session::add_counters(RunResult& result, const std::vector<uint64_t>& full_
     result.daemons.push_back(std::move(sample));
   }
   if (report.unmatched > 0) {
-    result.failures.push_back(fmt::format(
-        "the stamps of {} requests do not fit together: a mistake of the simulation",
-        report.unmatched));
+    result.failures.push_back(
+        fmt::format("the stamps of {} requests do not fit together: a mistake of the simulation",
+                    report.unmatched));
   }
   result.stations = std::make_shared<const sim::StationReport>(report);
 }

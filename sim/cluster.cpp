@@ -2,6 +2,7 @@
 #include "sim/cluster.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <map>
@@ -12,9 +13,15 @@
 namespace copykv::sim {
 namespace {
 
-/// Memory of earlier lives: making it anew costs more than a short simulation.
+/// Memory of earlier lives: making it anew costs more than a short simulation. A child process has
+/// its own: the parent's is shared memory.
 std::multimap<uint64_t, std::unique_ptr<StoreMemory>>& memory_pool() {
   static std::multimap<uint64_t, std::unique_ptr<StoreMemory>> pool;
+  static pid_t owner = ::getpid();
+  if (owner != ::getpid()) {
+    pool.clear();
+    owner = ::getpid();
+  }
   return pool;
 }
 

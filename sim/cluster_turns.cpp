@@ -11,8 +11,8 @@
 namespace copykv::sim {
 namespace {
 
-constexpr uint64_t kIdleLookNs = 100'000;   // of a daemon that waits for nothing
-constexpr uint64_t kSleepsPerBeat = 8;      // as copykvd beside peers
+constexpr uint64_t kIdleLookNs = 100'000;  // of a daemon that waits for nothing
+constexpr uint64_t kSleepsPerBeat = 8;     // as copykvd beside peers
 constexpr uint64_t kWakeNs = 2'000;
 constexpr uint32_t kIdleTurnsMax = 2;
 

@@ -24,7 +24,7 @@ struct Turn {
   uint32_t calls = 0;
   uint32_t locals = 0;  ///< requests of own clients for own keys
   uint32_t posts = 0;
-  uint32_t lanes = 0;                           ///< on the ground queue
+  uint32_t lanes = 0;                            ///< on the ground queue
   std::array<uint64_t, kPhaseCount> phase_ns{};  ///< the sum is over_ns - at_ns
 
   [[nodiscard]] bool is_busy() const noexcept { return done > 0 || posts > 0; }

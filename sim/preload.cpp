@@ -16,6 +16,19 @@ std::vector<uint64_t> words_of(std::string_view text) {
   return words;
 }
 
+/// As the engine does it, at once.
+StoreAnswer put_large(Store& store, const ItemKey& item, const Probe& probe,
+                      const PutRequest& request) {
+  Transfer transfer;
+  PutRequest without_value = request;
+  without_value.value = nullptr;
+  const StoreAnswer begun = store.begin_put(transfer, item, probe, without_value);
+  if (transfer.idle()) return begun;
+  while (store.step_put(transfer, request.value, round_up_8(request.value_bytes)) > 0) {
+  }
+  return store.commit_put(transfer);
+}
+
 }  // namespace
 
 Status put_directly(Life& life, std::string_view key, std::string_view value) {
@@ -30,7 +43,9 @@ Status put_directly(Life& life, std::string_view key, std::string_view value) {
     PutRequest request;
     request.value = reinterpret_cast<const std::byte*>(value_words.data());
     request.value_bytes = static_cast<uint32_t>(value.size());
-    const StoreAnswer answer = store.put(item, probe, request);
+    const StoreAnswer answer = value.size() > kInlineValueBytes
+                                   ? put_large(store, item, probe, request)
+                                   : store.put(item, probe, request);
     if (!answer.retry) return answer.status;
     life.daemon->populate();
   }

@@ -156,8 +156,8 @@ void StationRecorder::answered(uint32_t rank, uint32_t lane, uint32_t slot, bool
 void StationRecorder::seen(uint32_t rank, uint32_t lane, uint32_t slot, bool remote) {
   Stamps& stamps = stamps_of(rank, lane, slot);
   stamps.back() = clock_.now_ns();
-  const std::array<uint64_t, kLocalStations.size() + 1> local = {
-      stamps[kPublished], stamps[kSeen], stamps[kWritten], stamps.back()};
+  const std::array<uint64_t, kLocalStations.size() + 1> local = {stamps[kPublished], stamps[kSeen],
+                                                                 stamps[kWritten], stamps.back()};
   const bool adds_up = remote ? add_up(stamps, report_.remote, report_.remote_total)
                               : add_up(local, report_.local, report_.local_total);
   report_.unmatched += adds_up ? 0 : 1;

@@ -29,16 +29,14 @@
 namespace copykv::sim {
 
 inline constexpr std::array<std::string_view, 13> kRemoteStations = {
-    "client_to_daemon",    // published, until the daemon's turn begins
+    "client_to_daemon",     // published, until the daemon's turn begins
     "daemon_until_posted",  // the turn, and waiting for company
-    "request_queue",       // behind others in the send queue
-    "request_nic",         // being sent
-    "request_wire",        // until the peer could poll it
-    "peer_unseen",         // until the peer's turn begins
-    "peer_until_posted",   // executed, answered, waiting for company
-    "answer_queue",
-    "answer_nic",
-    "answer_wire",
+    "request_queue",        // behind others in the send queue
+    "request_nic",          // being sent
+    "request_wire",         // until the peer could poll it
+    "peer_unseen",          // until the peer's turn begins
+    "peer_until_posted",    // executed, answered, waiting for company
+    "answer_queue",        "answer_nic", "answer_wire",
     "daemon_unseen",     // until the own daemon's turn begins
     "response_written",  // the turn
     "daemon_to_client",
@@ -148,8 +146,8 @@ class StationRecorder final : public Observer {
   const Clock& clock_;
   std::vector<Stamps> stamps_;
   std::vector<Way> ways_;
-  std::vector<std::array<Taken, kGroupMax>> taken_;          ///< by rank
-  std::vector<std::array<Taken, kMovesMax>> moving_;         ///< by rank
+  std::vector<std::array<Taken, kGroupMax>> taken_;   ///< by rank
+  std::vector<std::array<Taken, kMovesMax>> moving_;  ///< by rank
   std::vector<std::vector<uint32_t>> answered_;
   std::array<uint64_t, kPhaseCount> idle_phase_ns_{};  ///< of the last turn that found nothing
   StationReport report_{};

@@ -147,7 +147,8 @@ void SimNetwork::depart(uint64_t number, uint64_t at_ns) {
                       post.bytes * options_.picos_per_byte / 1'000;
   if (options_.receive_ns > 0 && post.op == Op::write_immediate) {
     Port& receiver = ports_[post.to];
-    receiver.received_ns = there_ns = std::max(there_ns, receiver.received_ns) + options_.receive_ns;
+    receiver.received_ns = there_ns =
+        std::max(there_ns, receiver.received_ns) + options_.receive_ns;
   }
   if (faults_.delay_chance > 0 && random_.chance(faults_.delay_chance)) {
     ++counters_.delayed;
@@ -159,8 +160,16 @@ void SimNetwork::depart(uint64_t number, uint64_t at_ns) {
   counters_.reordered += there_ns < port.latest_there_ns ? 1 : 0;
   port.latest_there_ns = std::max(port.latest_there_ns, there_ns);
   if (watch_) {
-    watch_({post.from, post.to, queue_number, post.immediate, post.op == Op::write_immediate, at_ns,
-            started_ns, queue.free_ns, there_ns + options_.arrival_ns, {post.local, post.bytes}});
+    watch_({post.from,
+            post.to,
+            queue_number,
+            post.immediate,
+            post.op == Op::write_immediate,
+            at_ns,
+            started_ns,
+            queue.free_ns,
+            there_ns + options_.arrival_ns,
+            {post.local, post.bytes}});
   }
   if (faults_.partial_chance > 0 && post.op != Op::read && post.bytes > 8 &&
       random_.chance(faults_.partial_chance)) {

@@ -9,8 +9,8 @@
 //
 // STATIONS  a post leaves its processor (at once, or when release_posts says), waits for its send
 //   queue (one server: nic_request_ns each, and the bytes), travels (latency_ns, jitter, bytes),
-//   is received (one server per endpoint: receive_ns each), is carried out, and shows as a completion at the target (arrival_ns) and the sender
-//   (done_delay_ns).
+//   is received (one server per endpoint: receive_ns each), is carried out, and shows as a
+//   completion at the target (arrival_ns) and the sender (done_delay_ns).
 //
 // THREADS  One: network and all endpoints.
 #pragma once
@@ -177,7 +177,7 @@ class SimNetwork {
     std::vector<SendQueue> queues{};
     bool holds = false;
     std::vector<uint64_t> held{};  ///< posts, in order
-    uint64_t received_ns = 0;  ///< when what is on its way here has been received
+    uint64_t received_ns = 0;      ///< when what is on its way here has been received
     uint64_t not_ready_until_ns = 0;
     uint64_t latest_there_ns = 0;
     bool touched = false;
