@@ -15,6 +15,8 @@ namespace copykv::bench {
 [[nodiscard]] int run_command(int argc, const char* const* argv);
 [[nodiscard]] int sweep_command(int argc, const char* const* argv);
 [[nodiscard]] int compare_command(int argc, const char* const* argv);
+[[nodiscard]] int fit_command(int argc, const char* const* argv);
+[[nodiscard]] int reproduce_command(int argc, const char* const* argv);
 
 /// Writes what the options of a point ask for: table, document, percentiles. `document` is what
 /// goes to --json.

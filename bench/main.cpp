@@ -12,7 +12,7 @@
 namespace copykv::bench {
 namespace {
 
-constexpr std::array<std::string_view, 4> kNotYet = {"report", "reproduce", "model", "plan"};
+constexpr std::array<std::string_view, 3> kNotYet = {"report", "model", "plan"};
 
 int usage_error(std::string_view line) {
   fmt::print(stderr, "benchkv: {}\n", line);
@@ -24,14 +24,16 @@ int dispatch(int argc, const char* const* argv) {
   std::vector<const char*> rest(argv, argv + argc);
   if (!command.empty()) rest.erase(rest.begin() + 1);
   const int rest_count = static_cast<int>(rest.size());
+  if (command == "fit") return fit_command(rest_count, rest.data());
+  if (command == "reproduce") return reproduce_command(rest_count, rest.data());
   if (command == "compare") return compare_command(rest_count, rest.data());
   if (std::find(kNotYet.begin(), kNotYet.end(), command) != kNotYet.end()) {
     return usage_error(fmt::format("{} is not available yet", command));
   }
   if (command == "sweep") return sweep_command(rest_count, rest.data());
   if (command.empty() || command == "run") return run_command(rest_count, rest.data());
-  return usage_error(
-      fmt::format("no command '{}'; known are run (the default), sweep and compare", command));
+  return usage_error(fmt::format(
+      "no command '{}'; known are run (the default), sweep, compare, fit and reproduce", command));
 }
 
 }  // namespace

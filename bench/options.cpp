@@ -22,6 +22,8 @@ constexpr uint32_t kClientsMax = 1024;
 constexpr uint32_t kRanksMax = 1024;
 constexpr uint64_t kWritersMax = uint64_t{1}
                                  << 16;  ///< a value's stamp names its writer in 16 bits
+constexpr uint64_t kSimDurationNs = 20 * kNanosPerMilli;
+constexpr uint64_t kSimWarmupNs = kNanosPerMilli;
 constexpr uint64_t kDurationNsMax = 24 * 3600 * kNanosPerSecond;
 
 template <class T>
@@ -58,6 +60,15 @@ void register_crew(Settings& settings, RunOptions& o) {
   settings.add("transport", o.transport,
                "auto|sim|ofi-tcp|ofi-shm|ofi:<provider>|rc|dc, between ranks");
   settings.add("flush", o.flush, "loop|call|clocked[:K]|hold:US, between ranks");
+  settings.add("sim-profile", o.sim_profile,
+               "with --transport sim: what things cost, a profile by name or a .toml file");
+  settings.add("sim-send-queues", o.sim_send_queues,
+               "with --transport sim: send queues of each daemon; 0: as the profile says",
+               {0, 1024});
+  settings.add_duration("sim-start-skew", o.start_skew_ns,
+                        "with --transport sim: each rank's clients begin so much later than those "
+                        "of the rank before",
+                        kNanosPerSecond, {0, kDurationNsMax});
   settings.add_duration(
       "peer-timeout", o.peer_timeout_ns,
       "silence after which a rank counts as failed: more than a daemon's default, "
@@ -130,13 +141,12 @@ int usage_error(std::string_view line) {
 
 // Other ranks, and what reaches them.
 Outcome<void> check_ranks(const RunOptions& o) {
-  if (o.transport == "sim") return Failure{"--transport sim is not available yet"};
   if (o.flush != "loop" && o.flush != "call" && o.flush != "clocked" &&
       !o.flush.starts_with("hold:") && !o.flush.starts_with("clocked:")) {
     return Failure{fmt::format("--flush '{}' is none of loop|call|clocked|hold:US", o.flush)};
   }
   if (o.ranks == 1) {
-    if (o.transport == "auto") return {};
+    if (o.transport == "auto" || o.transport == "sim") return {};
     return Failure{
         fmt::format("--transport {}: one rank has no network; leave it at auto", o.transport)};
   }
@@ -213,6 +223,37 @@ Outcome<void> check_attach(const RunOptions& o) {
   return {};
 }
 
+// What a simulated cluster has not got, and what only it has.
+Outcome<void> check_simulation(const Settings& settings, RunOptions& o) {
+  if (o.transport != "sim") {
+    for (const char* flag : {"sim-profile", "sim-send-queues", "sim-start-skew"}) {
+      if (settings.is_set(flag)) {
+        return Failure{fmt::format("--{}: has a meaning with --transport sim only", flag)};
+      }
+    }
+    return {};
+  }
+  for (const char* flag : {"attach", "client-processes", "rendezvous", "runtime-dir", "job", "rank",
+                           "wait", "backend"}) {
+    if (settings.is_set(flag)) {
+      return Failure{fmt::format(
+          "--{}: a simulated cluster stands in this one process, whose daemons and clients poll "
+          "under virtual time; leave it out with --transport sim",
+          flag)};
+    }
+  }
+  if (o.daemon_threads > 1) {
+    return Failure{
+        "--daemon-threads: a simulated rank has one daemon; --sim-send-queues gives it "
+        "more than one way to the network"};
+  }
+  if (o.launched) return Failure{"--transport sim: start one benchkv, not one per rank"};
+  // Virtual seconds take minutes.
+  if (!settings.is_set("duration")) o.duration_ns = kSimDurationNs;
+  if (!settings.is_set("warmup")) o.warmup_ns = kSimWarmupNs;
+  return {};
+}
+
 }  // namespace
 
 Outcome<void> find_place(const Settings& settings, RunOptions& o) {
@@ -284,6 +325,9 @@ std::variant<RunOptions, int> parse_run_options(int argc, const char* const* arg
     return usage_error("a preset is taken from --preset or COPYKV_PRESET, not from a file");
   }
   if (const auto placed = find_place(settings, options); !placed) return usage_error(placed.error);
+  if (const auto checked = check_simulation(settings, options); !checked) {
+    return usage_error(checked.error);
+  }
   options.effective = settings.effective();
   if (const auto completed = complete(options); !completed) return usage_error(completed.error);
   return options;

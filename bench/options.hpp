@@ -47,6 +47,9 @@ struct RunOptions {
   uint64_t memory_bytes = 0;  ///< 0: from the number and size of the keys and values
   std::string transport = "auto";
   std::string flush = "clocked";
+  std::string sim_profile = "published-dc";  ///< --transport sim: what things cost
+  uint32_t sim_send_queues = 0;              ///< ... of each daemon; 0: as the profile says
+  uint64_t start_skew_ns = 0;                ///< ... each rank's clients start so much later
   uint64_t peer_timeout_ns = 3 * kNanosPerSecond;
   Wait wait = Wait::adaptive;
 

@@ -15,6 +15,9 @@ namespace copykv::bench {
 using Json = nlohmann::ordered_json;
 
 [[nodiscard]] Json to_json(const Report& report);
+/// Of a simulated run: "stations" and "resources".
+[[nodiscard]] Json stations_json(const RunResult& run, bool with_buckets);
+[[nodiscard]] Json resources_json(const RunResult& run);
 /// {"count", "mean", "p50", ...}; buckets when asked for.
 [[nodiscard]] Json to_json(const Histogram& histogram, bool with_buckets);
 

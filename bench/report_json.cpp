@@ -36,6 +36,12 @@ Json host_of(const Host& host) {
           {"clock", host.clock}};
 }
 
+Json profile_json(const sim::Profile& profile) {
+  Json out = {{"name", profile.name}, {"what", profile.what}};
+  for (const auto& [name, value] : sim::numbers_of(profile)) out[name] = value;
+  return out;
+}
+
 Json line_rtt_of(const Report& report) {
   Json line = {{"before", report.line_rtt_before.p50_ns},
                {"after", report.line_rtt_after.p50_ns},
@@ -171,6 +177,10 @@ Json run_of(const RunResult& run, const RunOptions& options) {
       {"rank_balance", balance_json(run)},
       {"copyrpc", copyrpc_of(run, buckets)},
       {"daemons", std::move(daemons)}};
+  if (run.stations != nullptr) {
+    out["stations"] = stations_json(run, buckets);
+    out["resources"] = resources_json(run);
+  }
   if (m.first_wrong) out["first_wrong_value"] = wrong_of(*m.first_wrong);
   return out;
 }
@@ -212,9 +222,11 @@ Json to_json(const Report& report) {
     slos.push_back(
         {{"slo", slo.text}, {"met", slo.met}, {"limit", slo.limit}, {"measured", slo.measured}});
   }
+  Json host = host_of(report.host);
+  if (report.profile) host["profile"] = profile_json(*report.profile);
   return {{"schema", kSchema},
           {"config", config_of(report.options)},
-          {"host", host_of(report.host)},
+          {"host", std::move(host)},
           {"line_rtt_ns", line_rtt_of(report)},
           {"runs", std::move(runs)},
           {"summary", summary_of(report)},

@@ -33,6 +33,11 @@ std::string arrival_text(const RunOptions& o) {
 void print_load(Out out, const Report& report) {
   const RunOptions& o = report.options;
   const std::string_view each = o.ranks > 1 ? " each" : "";
+  if (report.profile) {
+    fmt::format_to(out, "SIMULATED under virtual time, profile {} ({}), {} per daemon\n",
+                   report.profile->name, report.profile->what,
+                   plural(report.profile->network.send_queues, "send queue"));
+  }
   fmt::format_to(out, "{}, {}{}, {}{}, depth {}, {}\n", plural(o.ranks, "rank"),
                  plural(o.daemon_threads, "daemon thread"), each,
                  plural(o.client_threads, o.client_processes ? "client process" : "client thread"),

@@ -14,6 +14,7 @@
 #include "bench/interrupt.hpp"
 #include "bench/order.hpp"
 #include "bench/rank_session.hpp"
+#include "bench/sim_point.hpp"
 
 namespace copykv::bench {
 namespace {
@@ -154,6 +155,11 @@ ExitCode Report::exit_code() const noexcept {
 }
 
 Outcome<Report> measure_point(const RunOptions& options) {
+  if (options.transport == "sim") {
+    const auto profile = profile_of(options);
+    if (!profile) return Failure{profile.error};
+    return simulate_point(options, *profile);
+  }
   Report report;
   report.options = options;
   report.host = describe_host();

@@ -12,6 +12,7 @@
 #include "bench/line_rtt.hpp"
 #include "bench/options.hpp"
 #include "bench/run_result.hpp"
+#include "sim/profile.hpp"
 
 namespace copykv::bench {
 
@@ -36,6 +37,7 @@ struct Report {
   LineRtt line_rtt_after{};
   std::vector<RunResult> runs{};
   std::vector<SloVerdict> slos{};
+  std::optional<sim::Profile> profile{};  ///< of a simulated point
   bool interrupted = false;
 
   [[nodiscard]] std::vector<Measurement> measurements() const;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 #include "bench/daemon_sample.hpp"
 #include "bench/measure.hpp"
 #include "bench/options.hpp"
+#include "sim/stations.hpp"
 
 namespace copykv::bench {
 
@@ -38,6 +40,7 @@ struct RunResult {
   std::vector<RankShare> ranks{};       ///< that reported
   std::vector<std::string> failures{};  ///< empty: the run counts
   std::vector<std::string> warnings{};
+  std::shared_ptr<const sim::StationReport> stations{};  ///< of a simulated run
   bool may_go_on = true;  ///< false: clients have died or lost the daemon
 
   /// Adds another rank of the same run.

@@ -39,7 +39,8 @@ std::string point_line(const Report& report) {
   if (report.runs.empty()) return "nothing was measured";
   const Measurement& m = report.runs.back().measured;
   const Histogram all = m.service.all();
-  return fmt::format("{:>9} ops/s  p50 {:>8}  p99 {:>8}  {}", round_count(m.ops_per_second()),
+  return fmt::format("{}{:>9} ops/s  p50 {:>8}  p99 {:>8}  {}",
+                     report.host.simulated ? "simulated " : "", round_count(m.ops_per_second()),
                      round_duration(all.percentile_ns(50)), round_duration(all.percentile_ns(99)),
                      report.exit_code() == kExitOk ? "ok" : "FAILED");
 }

@@ -86,6 +86,8 @@ class Engine final {
   /// The control thread's way in.
   [[nodiscard]] CommandQueue& commands() noexcept { return commands_; }
 
+  /// Lanes that a turn looks at.
+  [[nodiscard]] uint32_t ground_lanes() const noexcept { return ground_count_; }
   /// For tests: N1, and the counts of lanes.
   [[nodiscard]] bool is_valid() const;
 

@@ -36,6 +36,10 @@ class RpcNetwork final : public Network {
 
   /// The next turn looks whether peers want something: after a sleep, or instead of one.
   void poll_next_turn() noexcept { turns_ = kTurnsPerIdlePoll - 1; }
+  /// The node that made a request of the last take_requests.
+  [[nodiscard]] copyrpc::PeerId caller_of(const RemoteRequest& request) const noexcept {
+    return calls_[request.index].peer;
+  }
   /// Where the round-trip times of calls are counted.
   void record_rtt_in(PhaseHistogram& histogram) noexcept { rtt_ = &histogram; }
 

@@ -2,6 +2,7 @@
 #include "sim/cluster.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <map>
@@ -12,9 +13,15 @@
 namespace copykv::sim {
 namespace {
 
-/// Memory of earlier lives: making it anew costs more than a short simulation.
+/// Memory of earlier lives: making it anew costs more than a short simulation. A child process has
+/// its own: the parent's is shared memory.
 std::multimap<uint64_t, std::unique_ptr<StoreMemory>>& memory_pool() {
   static std::multimap<uint64_t, std::unique_ptr<StoreMemory>> pool;
+  static pid_t owner = ::getpid();
+  if (owner != ::getpid()) {
+    pool.clear();
+    owner = ::getpid();
+  }
   return pool;
 }
 
@@ -35,6 +42,7 @@ std::unique_ptr<StoreMemory> take_memory(uint64_t bytes) {
 Life::~Life() {
   network.reset();
   daemon.reset();
+  observed.reset();
   if (memory == nullptr) return;
   InProcessDaemon::clean(*memory);
   const uint64_t bytes = memory->budget_bytes();
@@ -55,6 +63,11 @@ Cluster::Cluster(const ClusterOptions& options)
       store_delay_ns_max_(options.store_delay_ns_max),
       sleep_after_ns_(options.sleep_after_ns),
       ranks_(options.ranks) {
+  if (options_.observer != nullptr) {
+    network.watch_departures([this](const copyrpc::SimNetwork::Departure& departure) {
+      options_.observer->on_departure(departure);
+    });
+  }
   for (uint32_t number = 0; number < options_.ranks; ++number) {
     ranks_[number].clock = std::make_unique<RankClock>(clock);
     start(number);
@@ -169,14 +182,16 @@ void Cluster::start(uint32_t number) {
   if (options_.ranks > 1) {
     fabric = network.attach();
     made.endpoint = network.endpoints() - 1;
+    rank_of_endpoint_.push_back(number);
   }
   InProcessRank parts = make_rank(number, std::move(fabric), node,
                                   {.lanes_max = options_.lanes_max,
                                    .fence_free = options_.fence_free,
                                    .value_bytes_max = options_.value_bytes_max,
                                    .rank_count = options_.ranks},
-                                  *rank.clock, *made.memory);
+                                  *rank.clock, *made.memory, options_.observer);
   made.network = std::move(parts.network);
+  made.observed = std::move(parts.observed);
   made.daemon = std::move(parts.daemon);
   rank.processor = {};
   rank.processor.share(&made.daemon->block().sleeping, sizeof(uint32_t));
@@ -216,11 +231,10 @@ void Cluster::slow(uint32_t number, uint64_t factor, uint64_t until_ns) {
 }
 
 uint32_t Cluster::rank_of_endpoint(uint32_t endpoint) const {
-  for (uint32_t number = 0; number < options_.ranks; ++number) {
-    const Rank& rank = ranks_[number];
-    if (rank.life != nullptr && rank.life->endpoint == endpoint) return number;
-  }
-  return options_.ranks;
+  if (endpoint >= rank_of_endpoint_.size()) return options_.ranks;
+  const uint32_t number = rank_of_endpoint_[endpoint];
+  const Life* life = ranks_[number].life.get();
+  return life != nullptr && life->endpoint == endpoint ? number : options_.ranks;
 }
 
 bool Cluster::is_connected() const {

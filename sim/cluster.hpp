@@ -24,6 +24,8 @@
 #include "copyrpc/fabric/sim/sim_fabric.hpp"
 #include "daemon/job_card.hpp"
 #include "sim/in_process_rank.hpp"
+#include "sim/observed_network.hpp"
+#include "sim/observer.hpp"
 #include "sim/processor.hpp"
 #include "sim/profile.hpp"
 #include "sim/trace.hpp"
@@ -46,6 +48,13 @@ struct ClusterOptions {
   uint64_t sleep_after_ns = 0;            ///< a daemon without work for so long sleeps; 0: never
   uint64_t store_delay_ns_max = 0;        ///< checked build: until a store is visible
   std::function<void(Life&)> on_start{};  ///< before the first turn of each life
+  bool mortal = true;  ///< clients can hear of a rank's death, which takes a socket each
+
+  /// Told of every step. Then nobody tells the processes when a turn is over but who observes
+  /// (on_turn and tell); a process' step is at the moment when the daemon can see it; and turns are
+  /// counted as those of a daemon that polls without pause.
+  Observer* observer = nullptr;
+  uint64_t look_ns = 2'000;  ///< how long a daemon that waits for answers goes without a turn
 };
 
 /// The clock of one rank: it may jump ahead of the others.
@@ -71,6 +80,7 @@ struct Life {
   uint32_t endpoint = 0;
   std::unique_ptr<StoreMemory> memory{};
   std::unique_ptr<RpcNetwork> network{};
+  std::unique_ptr<ObservedNetwork> observed{};
   std::unique_ptr<InProcessDaemon> daemon{};
 };
 
@@ -140,6 +150,10 @@ class Cluster {
 
   /// The process steps now.
   void nudge(uint32_t number) { set(processes_[number].step, clock.now_ns(), Kind::step, number); }
+  /// ... or then, if it has nothing to do before.
+  void tell(uint32_t number, uint64_t at_ns) {
+    set(processes_[number].step, at_ns, Kind::step, number);
+  }
   /// Places at this rank that clients hold, or have held and the daemon still does.
   [[nodiscard]] uint32_t lanes(uint32_t rank) const {
     return ranks_[rank].lanes_used - static_cast<uint32_t>(ranks_[rank].free_lanes.size());
@@ -224,6 +238,8 @@ class Cluster {
   void run_network();
   void tell_touched();
   void poke(uint32_t rank, uint64_t at_ns);
+  [[nodiscard]] Turn charge(Rank& rank, uint32_t done, uint64_t posts);
+  [[nodiscard]] uint64_t idle_turn_ns(const Rank& rank) const;
   void tell_processes(uint32_t rank, uint64_t at_ns);
   void look_for_wakes(uint32_t rank);
   void reap(Rank& rank);
@@ -239,6 +255,7 @@ class Cluster {
   std::vector<ProcessSlot> processes_;
   std::vector<std::function<void()>> calls_;
   std::vector<uint32_t> touched_;
+  std::vector<uint32_t> rank_of_endpoint_;  ///< of all that ever were
   Alarm network_alarm_{};
   EventQueue<Due> due_{};
   uint64_t late_drains_ = 0;

@@ -11,9 +11,8 @@
 namespace copykv::sim {
 namespace {
 
-constexpr uint64_t kIdleLookNs = 100'000;   // of a daemon that waits for nothing
-constexpr uint64_t kWaitingLookNs = 2'000;  // ... and that waits for answers
-constexpr uint64_t kSleepsPerBeat = 8;      // as copykvd beside peers
+constexpr uint64_t kIdleLookNs = 100'000;  // of a daemon that waits for nothing
+constexpr uint64_t kSleepsPerBeat = 8;     // as copykvd beside peers
 constexpr uint64_t kWakeNs = 2'000;
 constexpr uint32_t kIdleTurnsMax = 2;
 
@@ -23,7 +22,46 @@ constexpr uint32_t kIdleTurnsMax = 2;
 void Cluster::poke(uint32_t number, uint64_t at_ns) {
   Rank& rank = ranks_[number];
   if (rank.life == nullptr || rank.sleeping) return;
-  set(rank.turn, std::max({at_ns, rank.busy_until_ns, rank.paused_until_ns}), Kind::turn, number);
+  at_ns = std::max({at_ns, rank.busy_until_ns, rank.paused_until_ns});
+  if (options_.observer != nullptr) {  // the next turn of a daemon that polls without pause
+    const uint64_t turn_ns = idle_turn_ns(rank);
+    const uint64_t turns = (at_ns - rank.busy_until_ns + turn_ns - 1) / turn_ns;
+    at_ns = rank.busy_until_ns + turns * turn_ns;
+  }
+  set(rank.turn, at_ns, Kind::turn, number);
+}
+
+/// Of a turn that finds nothing.
+uint64_t Cluster::idle_turn_ns(const Rank& rank) const {
+  const Profile& costs = options_.profile;
+  const uint64_t lanes = rank.life->daemon->engine().ground_lanes();
+  return std::max<uint64_t>(costs.turn_ns + lanes * costs.lane_ns, 1);
+}
+
+/// What a turn costs by the profile.
+Turn Cluster::charge(Rank& rank, uint32_t done, uint64_t posts) {
+  const Profile& costs = options_.profile;
+  Turn turn;
+  if (rank.life->observed != nullptr) turn = rank.life->observed->take_work();
+  turn.at_ns = clock.now_ns();
+  turn.done = done;
+  turn.locals = done - std::min(done, turn.answers + turn.inbound + turn.calls);
+  turn.posts = static_cast<uint32_t>(posts);
+  turn.lanes = rank.life->daemon->engine().ground_lanes();
+  const uint64_t factor = turn.at_ns < rank.slow_until_ns ? rank.slow_factor : 1;
+  const uint64_t poll_ns = costs.turn_ns / kPhaseCount;
+  const auto cost_of = [&](uint64_t items, uint64_t more_ns) {
+    return items * (costs.item_ns + more_ns);
+  };
+  turn.phase_ns = {poll_ns + cost_of(turn.answers, costs.answer_ns),
+                   poll_ns + cost_of(turn.inbound, costs.inbound_ns),
+                   costs.turn_ns - 3 * poll_ns + cost_of(turn.locals, costs.local_ns) +
+                       cost_of(turn.calls, costs.call_ns) + turn.lanes * costs.lane_ns,
+                   poll_ns + posts * costs.post_ns};
+  uint64_t took_ns = 0;
+  for (uint64_t& phase_ns : turn.phase_ns) took_ns += phase_ns *= factor;
+  turn.over_ns = turn.at_ns + std::max<uint64_t>(took_ns, 1);
+  return turn;
 }
 
 void Cluster::take_turn(uint32_t number) {
@@ -33,17 +71,16 @@ void Cluster::take_turn(uint32_t number) {
   if (now_ns < rank.paused_until_ns)
     return set(rank.turn, rank.paused_until_ns, Kind::turn, number);
   if (rank.sleeping) return wake(number);
-  const Profile& costs = options_.profile;
   const bool has_network = rank.life->network != nullptr;
   const uint64_t posts = network.counters().posts;
   if (has_network) network.hold_posts(rank.life->endpoint);
   InProcessDaemon& daemon = *rank.life->daemon;
   const uint32_t done = rank.processor.run([&] { return daemon.turn(); });
+  Turn turn = charge(rank, done, network.counters().posts - posts);
+  turn.rank = number;
+  turn.idle_before = (now_ns - rank.busy_until_ns) / idle_turn_ns(rank);
+  rank.busy_until_ns = turn.over_ns;
   tell_touched();
-  const uint64_t factor = now_ns < rank.slow_until_ns ? rank.slow_factor : 1;
-  const uint64_t took_ns = factor * (costs.turn_ns + done * costs.item_ns +
-                                     (network.counters().posts - posts) * costs.post_ns);
-  rank.busy_until_ns = now_ns + std::max<uint64_t>(took_ns, 1);
   if (has_network) network.release_posts(rank.life->endpoint, rank.busy_until_ns);
   ++rank.counters.turns;
   if (done > 0) {
@@ -52,7 +89,9 @@ void Cluster::take_turn(uint32_t number) {
   } else {
     ++rank.idle_turns;
   }
-  if (done > 0 || !rank.processor.has_drained()) {
+  if (options_.observer != nullptr) {
+    options_.observer->on_turn(turn);
+  } else if (done > 0 || !rank.processor.has_drained()) {
     set(rank.drain, rank.busy_until_ns + store_delay(), Kind::drain, number);
   }
   if (!rank.leaving.empty()) reap(rank);
@@ -63,7 +102,7 @@ void Cluster::take_turn(uint32_t number) {
   if (done > 0 || rank.idle_turns <= kIdleTurnsMax) {
     return poke(number, rank.busy_until_ns);
   }
-  uint64_t look_ns = waits ? kWaitingLookNs : kIdleLookNs;
+  uint64_t look_ns = waits ? options_.look_ns : kIdleLookNs;
   if (sleep_after_ns_ > 0) look_ns = std::min(look_ns, sleep_after_ns_);
   poke(number, now_ns + look_ns);
 }
@@ -184,7 +223,9 @@ void Cluster::drain_process(uint32_t number) {
   if (slot.what == nullptr) return;
   drain(slot.what->processor, slot.drain, Kind::process_drain, number);
   look_for_wakes(slot.what->rank());
-  poke(slot.what->rank(), clock.now_ns() + options_.profile.line_ns);
+  // One that is observed does its steps when they can be seen.
+  const uint64_t line_ns = options_.observer == nullptr ? options_.profile.line_ns : 0;
+  poke(slot.what->rank(), clock.now_ns() + line_ns);
 }
 
 std::unique_ptr<Attachment> Cluster::attach(Process& process, uint32_t queue_depth,
@@ -208,11 +249,13 @@ std::unique_ptr<Attachment> Cluster::attach(Process& process, uint32_t queue_dep
   process.processor = {};
   process.processor.share(memory.data(), memory.size());
   rank.processor.share(memory.data(), memory.size());
-  int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
-    throw std::runtime_error("no more sockets");
+  int ends[2] = {-1, -1};
+  if (options_.mortal) {
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+      throw std::runtime_error("no more sockets");
+    }
+    rank.sockets.emplace_back(ends[0]);
   }
-  rank.sockets.emplace_back(ends[0]);
   attachment->client = std::make_unique<Client>(
       rank.life->daemon->client(*attachment->seat, Wait::spin, Fd(ends[1])));
   poke(process.rank(), clock.now_ns());

@@ -7,11 +7,13 @@
 
 #include "daemon/rpc_network.hpp"
 #include "sim/in_process.hpp"
+#include "sim/observed_network.hpp"
 
 namespace copykv::sim {
 
 struct InProcessRank {
   std::unique_ptr<RpcNetwork> network{};  ///< nullptr: alone
+  std::unique_ptr<ObservedNetwork> observed{};
   std::unique_ptr<InProcessDaemon> daemon{};
 };
 
@@ -21,6 +23,7 @@ struct InProcessRank {
 /// what names the reason.
 [[nodiscard]] InProcessRank make_rank(uint32_t number, std::unique_ptr<copyrpc::Fabric> fabric,
                                       copyrpc::NodeOptions node, InProcessDaemon::Options daemon,
-                                      const Clock& clock, StoreMemory& memory);
+                                      const Clock& clock, StoreMemory& memory,
+                                      Observer* observer = nullptr);
 
 }  // namespace copykv::sim

@@ -21,13 +21,13 @@ class Processor {
  public:
   template <class Work>
   auto run(Work work) {
-    struct Turn {
-      explicit Turn(StoreBuffer& buffer) : before(StoreBuffer::current) {
+    struct Running {
+      explicit Running(StoreBuffer& buffer) : before(StoreBuffer::current) {
         StoreBuffer::current = &buffer;
       }
-      ~Turn() { StoreBuffer::current = before; }
+      ~Running() { StoreBuffer::current = before; }
       StoreBuffer* before;
-    } turn(stores_);
+    } running(stores_);
     return work();
   }
   void share(const void* base, size_t bytes) { stores_.watch(base, bytes); }

@@ -24,6 +24,11 @@ struct Field {
 constexpr Field kFields[] = {
     {"turn_ns", &Profile::turn_ns, nullptr, nullptr},
     {"item_ns", &Profile::item_ns, nullptr, nullptr},
+    {"local_ns", &Profile::local_ns, nullptr, nullptr},
+    {"call_ns", &Profile::call_ns, nullptr, nullptr},
+    {"inbound_ns", &Profile::inbound_ns, nullptr, nullptr},
+    {"answer_ns", &Profile::answer_ns, nullptr, nullptr},
+    {"lane_ns", &Profile::lane_ns, nullptr, nullptr},
     {"post_ns", &Profile::post_ns, nullptr, nullptr},
     {"line_ns", &Profile::line_ns, nullptr, nullptr},
     {"client_ns", &Profile::client_ns, nullptr, nullptr},
@@ -32,6 +37,7 @@ constexpr Field kFields[] = {
     {"picos_per_byte", nullptr, &copyrpc::SimOptions::picos_per_byte, nullptr},
     {"arrival_ns", nullptr, &copyrpc::SimOptions::arrival_ns, nullptr},
     {"done_delay_ns", nullptr, &copyrpc::SimOptions::done_delay_ns, nullptr},
+    {"receive_ns", nullptr, &copyrpc::SimOptions::receive_ns, nullptr},
     {"nic_request_ns", nullptr, &copyrpc::SimOptions::nic_request_ns, nullptr},
     {"nic_picos_per_byte", nullptr, &copyrpc::SimOptions::nic_picos_per_byte, nullptr},
     {"send_queues", nullptr, nullptr, &copyrpc::SimOptions::send_queues},
@@ -40,6 +46,28 @@ constexpr Field kFields[] = {
 };
 
 constexpr int64_t kNumberMax = 1'000'000'000;
+
+bool is_count(const Field& field) {
+  return field.count_of_network != nullptr;
+}
+
+void set(Profile& profile, const Field& field, uint64_t value) {
+  if (field.own != nullptr) profile.*field.own = value;
+  if (field.of_network != nullptr) profile.network.*field.of_network = value;
+  if (is_count(field)) profile.network.*field.count_of_network = static_cast<uint32_t>(value);
+}
+
+uint64_t get(const Profile& profile, const Field& field) {
+  if (field.own != nullptr) return profile.*field.own;
+  if (field.of_network != nullptr) return profile.network.*field.of_network;
+  return profile.network.*field.count_of_network;
+}
+
+std::string unknown(std::string_view name) {
+  std::string known = "what";
+  for (const Field& field : kFields) known += fmt::format(", {}", field.name);
+  return fmt::format("'{}' is no property of a profile; there are: {}", name, known);
+}
 
 /// Empty, or what is wrong.
 std::string set_field(Profile& profile, std::string_view key, const toml::node& value) {
@@ -52,20 +80,14 @@ std::string set_field(Profile& profile, std::string_view key, const toml::node& 
   for (const Field& field : kFields) {
     if (field.name != key) continue;
     const auto number = value.value<int64_t>();
-    const bool is_count = field.count_of_network != nullptr;
-    if (!number || *number < (is_count ? 1 : 0) || *number > kNumberMax) {
-      return fmt::format("'{}' is a whole number from {} to {}", key, is_count ? 1 : 0, kNumberMax);
+    const int64_t least = is_count(field) ? 1 : 0;
+    if (!number || *number < least || *number > kNumberMax) {
+      return fmt::format("'{}' is a whole number from {} to {}", key, least, kNumberMax);
     }
-    if (field.own != nullptr) profile.*field.own = static_cast<uint64_t>(*number);
-    if (field.of_network != nullptr) {
-      profile.network.*field.of_network = static_cast<uint64_t>(*number);
-    }
-    if (is_count) profile.network.*field.count_of_network = static_cast<uint32_t>(*number);
+    set(profile, field, static_cast<uint64_t>(*number));
     return {};
   }
-  std::string known = "what";
-  for (const Field& field : kFields) known += fmt::format(", {}", field.name);
-  return fmt::format("'{}' is no property of a profile; there are: {}", key, known);
+  return unknown(key);
 }
 
 Outcome<std::string> read_file(const std::string& path) {
@@ -78,6 +100,29 @@ Outcome<std::string> read_file(const std::string& path) {
 }
 
 }  // namespace
+
+std::vector<std::pair<std::string, uint64_t>> numbers_of(const Profile& profile) {
+  std::vector<std::pair<std::string, uint64_t>> numbers;
+  for (const Field& field : kFields) numbers.emplace_back(field.name, get(profile, field));
+  return numbers;
+}
+
+Outcome<void> set_number(Profile& profile, std::string_view name, uint64_t value) {
+  for (const Field& field : kFields) {
+    if (field.name != name) continue;
+    set(profile, field, value);
+    return {};
+  }
+  return Failure{unknown(name)};
+}
+
+std::string to_toml(const Profile& profile) {
+  std::string text = fmt::format("[{}]\nwhat = \"{}\"\n", profile.name, profile.what);
+  for (const auto& [name, value] : numbers_of(profile)) {
+    text += fmt::format("{} = {}\n", name, value);
+  }
+  return text;
+}
 
 Outcome<std::vector<Profile>> parse_profiles(std::string_view text, std::string_view file) {
   const auto fail = [&](const toml::source_region& where, std::string_view what) {

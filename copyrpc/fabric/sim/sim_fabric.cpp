@@ -136,13 +136,20 @@ void SimNetwork::depart(uint64_t number, uint64_t at_ns) {
   Post& post = posts_.at(number);
   post.posted_ns = at_ns;
   Port& port = ports_[post.from];
-  SendQueue& queue = port.queues[post.peer % port.queues.size()];
+  const auto queue_number = static_cast<uint32_t>(post.to % port.queues.size());
+  SendQueue& queue = port.queues[queue_number];
   const uint64_t service_ns =
       options_.nic_request_ns + post.bytes * options_.nic_picos_per_byte / 1'000;
-  queue.free_ns = std::max(queue.free_ns, at_ns) + service_ns;
+  const uint64_t started_ns = std::max(queue.free_ns, at_ns);
+  queue.free_ns = started_ns + service_ns;
   const uint64_t jitter_ns = options_.jitter_ns > 0 ? random_.below(options_.jitter_ns) : 0;
   uint64_t there_ns = queue.free_ns + options_.latency_ns + jitter_ns +
                       post.bytes * options_.picos_per_byte / 1'000;
+  if (options_.receive_ns > 0 && post.op == Op::write_immediate) {
+    Port& receiver = ports_[post.to];
+    receiver.received_ns = there_ns =
+        std::max(there_ns, receiver.received_ns) + options_.receive_ns;
+  }
   if (faults_.delay_chance > 0 && random_.chance(faults_.delay_chance)) {
     ++counters_.delayed;
     there_ns += random_.below(faults_.delay_ns_max);
@@ -152,6 +159,18 @@ void SimNetwork::depart(uint64_t number, uint64_t at_ns) {
   post.there_ns = there_ns;
   counters_.reordered += there_ns < port.latest_there_ns ? 1 : 0;
   port.latest_there_ns = std::max(port.latest_there_ns, there_ns);
+  if (watch_) {
+    watch_({post.from,
+            post.to,
+            queue_number,
+            post.immediate,
+            post.op == Op::write_immediate,
+            at_ns,
+            started_ns,
+            queue.free_ns,
+            there_ns + options_.arrival_ns,
+            {post.local, post.bytes}});
+  }
   if (faults_.partial_chance > 0 && post.op != Op::read && post.bytes > 8 &&
       random_.chance(faults_.partial_chance)) {
     post.partial_ns = at_ns + random_.below(there_ns - at_ns + 1);

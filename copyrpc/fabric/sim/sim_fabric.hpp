@@ -9,17 +9,19 @@
 //
 // STATIONS  a post leaves its processor (at once, or when release_posts says), waits for its send
 //   queue (one server: nic_request_ns each, and the bytes), travels (latency_ns, jitter, bytes),
-//   is carried out, and shows as a completion at the target (arrival_ns) and the sender
-//   (done_delay_ns).
+//   is received (one server per endpoint: receive_ns each), is carried out, and shows as a
+//   completion at the target (arrival_ns) and the sender (done_delay_ns).
 //
 // THREADS  One: network and all endpoints.
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -38,9 +40,10 @@ struct SimOptions {
   uint64_t done_delay_ns = 1'000;         ///< from delivery to `done` at the sender
   uint64_t cut_timeout_ns = 500'000'000;  ///< until posts over a cut link fail
   uint64_t arrival_ns = 0;                ///< from delivery until an immediate can be polled
+  uint64_t receive_ns = 0;                ///< service time of one immediate at its receiver
   uint64_t nic_request_ns = 0;            ///< service time of one post at its send queue
   uint64_t nic_picos_per_byte = 0;        ///< ... and of its bytes
-  uint32_t send_queues = 1;               ///< of an endpoint; its peers use them in turn
+  uint32_t send_queues = 1;               ///< of an endpoint; shared out among its peers
   uint32_t posts_max = 128;
   uint32_t receive_entries = 4096;  ///< beyond it the sender fails: receiver not ready
   uint32_t peers_max = 1U << 14;
@@ -84,6 +87,21 @@ class SimNetwork {
   /// Posts of `endpoint` stay with it until release_posts: a processor's work takes time.
   void hold_posts(uint32_t endpoint);
   void release_posts(uint32_t endpoint, uint64_t at_ns);
+
+  /// A post that leaves its processor, and what becomes of it if nothing goes wrong.
+  struct Departure {
+    uint32_t from = 0;  ///< endpoint
+    uint32_t to = 0;
+    uint32_t queue = 0;  ///< of the sender
+    uint32_t immediate = 0;
+    bool tells = false;  ///< with immediate
+    uint64_t posted_ns = 0;
+    uint64_t started_ns = 0;  ///< its service at the send queue
+    uint64_t sent_ns = 0;
+    uint64_t there_ns = 0;  ///< it can be polled
+    std::span<const std::byte> bytes{};
+  };
+  void watch_departures(std::function<void(const Departure&)> watch) { watch_ = std::move(watch); }
 
   /// Carries out everything that is due.
   void run();
@@ -159,6 +177,7 @@ class SimNetwork {
     std::vector<SendQueue> queues{};
     bool holds = false;
     std::vector<uint64_t> held{};  ///< posts, in order
+    uint64_t received_ns = 0;      ///< when what is on its way here has been received
     uint64_t not_ready_until_ns = 0;
     uint64_t latest_there_ns = 0;
     bool touched = false;
@@ -197,6 +216,7 @@ class SimNetwork {
   std::map<Pair, std::deque<uint64_t>> held_;  ///< posts that wait for a cut link, in order
   std::set<uint32_t> breaking_;                ///< endpoints whose next post breaks its queue
   std::set<uint64_t> broken_links_;            ///< nothing behind the first failure is carried out
+  std::function<void(const Departure&)> watch_{};
   uint64_t next_number_ = 1;
   uint64_t next_link_ = 1;
   uint64_t next_address_ = 1 << 20;

@@ -311,6 +311,78 @@ class Attached(unittest.TestCase):
         self.assertGreater(json.loads(out)["runs"][0]["errors"]["not_found"], 0)
 
 
+class Simulated(unittest.TestCase):
+    SIM = ["--transport", "sim", "--ranks", "2", "--client-threads", "2", "--duration", "1ms",
+           "--warmup", "0"]
+
+    def test_a_simulated_run_says_so_wherever_it_is_shown(self):
+        ended = run(*self.SIM, "--json", "-")
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        document = json.loads(ended.stdout)
+        self.assertTrue(document["host"]["simulated"])
+        self.assertEqual(document["host"]["transport"], "sim")
+        self.assertEqual(document["host"]["profile"]["name"], "published-dc")
+        measured = document["runs"][0]
+        self.assertGreater(measured["copyrpc"]["rtt_ns"]["count"], 100)
+        for way in ("remote", "local"):
+            stations = measured["stations"][way]
+            self.assertEqual(stations["latency_minus_parts_ns"], 0)
+            self.assertEqual(sum(part["sum_ns"] for part in stations["parts"]),
+                             stations["latency"]["sum_ns"])
+        self.assertIn("rank1.send_queue0", [each["name"] for each in measured["resources"]])
+        self.assertTrue(run(*self.SIM).stdout.startswith("SIMULATED"))
+        self.assertIn("simulated", run("sweep", *self.SIM, "--queue-depth", "1,2").stdout)
+        self.assertEqual(run(*self.SIM, "--json", "-").stdout, ended.stdout)
+
+    def test_what_a_simulation_has_not_got_is_refused(self):
+        for flags, line in ((["--daemon-threads", "2"], "one daemon"),
+                            (["--client-processes"], "--client-processes"),
+                            (["--wait", "spin"], "--wait"), (["--attach"], "--attach"),
+                            (["--sim-profile", "dance"], "'dance' is no profile"),
+                            (["--backend", "null"], "--backend")):
+            ended = run(*self.SIM, *flags)
+            self.assertIn(ended.returncode, (1, 2), flags)
+            self.assertIn(line, ended.stderr)
+            self.assertEqual(len(ended.stderr.strip().splitlines()), 1, ended.stderr)
+        ended = run(*SHORT, "--sim-send-queues", "2")
+        self.assertEqual(ended.returncode, 2)
+        self.assertIn("--transport sim only", ended.stderr)
+
+    def test_a_profile_is_compared_with_the_published_figures(self):
+        ended = run("fit", "--evaluate", "published-dc", "--duration-ms", "1")
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        self.assertIn("SIMULATED", ended.stdout)
+        self.assertIn("19 of 19 within 10 %", ended.stdout)
+        self.assertNotIn("19 of 19", run("fit", "--evaluate", "faults").stdout)
+
+    def test_the_analysis_is_reproduced_into_a_folder(self):
+        with tempfile.TemporaryDirectory() as folder:
+            ended = run("reproduce", "rtt-littles-law", "-o", folder, "--runs", "2", "--scale",
+                        "0.1", "--group", "rtt", "--group", "one-rank")
+            self.assertEqual(ended.returncode, 0, ended.stderr)
+            with open(f"{folder}/manifest.json", encoding="utf-8") as file:
+                manifest = json.load(file)
+            self.assertEqual([group["name"] for group in manifest["groups"]], ["rtt", "one-rank"])
+            for group in manifest["groups"]:
+                self.assertTrue(group["simulated"])
+                for experiment in group["experiments"]:
+                    self.assertEqual(len(experiment["files"]), 2)
+                    seeds = set()
+                    for name in experiment["files"]:
+                        with open(f"{folder}/{name}", encoding="utf-8") as file:
+                            document = json.load(file)
+                        self.assertTrue(document["host"]["simulated"])
+                        seeds.add(document["config"]["seed"])
+                    self.assertEqual(len(seeds), 2)
+            with open(f"{folder}/summary.json", encoding="utf-8") as file:
+                experiments = json.load(file)["experiments"]
+            rates = [each["ops_per_second"]["median"] for each in experiments
+                     if each["group"] == "rtt"]
+            self.assertGreater(rates[3], 4 * rates[0])
+            with open(f"{folder}/runs.csv", encoding="utf-8") as file:
+                self.assertEqual(len(file.readlines()), 1 + 2 * len(experiments))
+
+
 if __name__ == "__main__":
     BENCHKV, os.environ["COPYKV_DAEMON"], COPYKV = sys.argv[1:4]
     # Others may run benchkv at the same time: what this test counts must be its own.
