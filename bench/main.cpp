@@ -12,7 +12,7 @@
 namespace copykv::bench {
 namespace {
 
-constexpr std::array<std::string_view, 4> kNotYet = {"report", "reproduce", "model", "plan"};
+constexpr std::array<std::string_view, 1> kNotYet = {"reproduce"};
 
 int usage_error(std::string_view line) {
   fmt::print(stderr, "benchkv: {}\n", line);
@@ -25,13 +25,16 @@ int dispatch(int argc, const char* const* argv) {
   if (!command.empty()) rest.erase(rest.begin() + 1);
   const int rest_count = static_cast<int>(rest.size());
   if (command == "compare") return compare_command(rest_count, rest.data());
+  if (command == "model") return model_command(rest_count, rest.data());
+  if (command == "plan") return plan_command(rest_count, rest.data());
+  if (command == "report") return report_command(rest_count, rest.data());
   if (std::find(kNotYet.begin(), kNotYet.end(), command) != kNotYet.end()) {
     return usage_error(fmt::format("{} is not available yet", command));
   }
   if (command == "sweep") return sweep_command(rest_count, rest.data());
   if (command.empty() || command == "run") return run_command(rest_count, rest.data());
   return usage_error(
-      fmt::format("no command '{}'; known are run (the default), sweep and compare", command));
+      fmt::format("no command '{}'; known are run (the default), sweep, compare, model, plan and report", command));
 }
 
 }  // namespace
