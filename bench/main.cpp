@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <string_view>
 #include <vector>
@@ -12,28 +13,33 @@
 namespace copykv::bench {
 namespace {
 
-constexpr std::array<std::string_view, 3> kNotYet = {"report", "model", "plan"};
-
-int usage_error(std::string_view line) {
-  fmt::print(stderr, "benchkv: {}\n", line);
-  return kExitUsage;
-}
+struct Command {
+  std::string_view name;
+  int (*run)(int argc, const char* const* argv);
+};
+constexpr std::array<Command, 8> kCommands = {{{"run", run_command},
+                                               {"sweep", sweep_command},
+                                               {"compare", compare_command},
+                                               {"model", model_command},
+                                               {"plan", plan_command},
+                                               {"report", report_command},
+                                               {"fit", fit_command},
+                                               {"reproduce", reproduce_command}}};
 
 int dispatch(int argc, const char* const* argv) {
-  const std::string_view command = argc > 1 && argv[1][0] != '-' ? argv[1] : "";
+  const bool named = argc > 1 && argv[1][0] != '-';
+  const std::string_view name = named ? argv[1] : "run";
   std::vector<const char*> rest(argv, argv + argc);
-  if (!command.empty()) rest.erase(rest.begin() + 1);
-  const int rest_count = static_cast<int>(rest.size());
-  if (command == "fit") return fit_command(rest_count, rest.data());
-  if (command == "reproduce") return reproduce_command(rest_count, rest.data());
-  if (command == "compare") return compare_command(rest_count, rest.data());
-  if (std::find(kNotYet.begin(), kNotYet.end(), command) != kNotYet.end()) {
-    return usage_error(fmt::format("{} is not available yet", command));
-  }
-  if (command == "sweep") return sweep_command(rest_count, rest.data());
-  if (command.empty() || command == "run") return run_command(rest_count, rest.data());
-  return usage_error(fmt::format(
-      "no command '{}'; known are run (the default), sweep, compare, fit and reproduce", command));
+  if (named) rest.erase(rest.begin() + 1);
+  const auto* const found =
+      std::find_if(kCommands.begin(), kCommands.end(),
+                   [&](const Command& command) { return command.name == name; });
+  if (found != kCommands.end()) return found->run(static_cast<int>(rest.size()), rest.data());
+  fmt::print(stderr,
+             "benchkv: no command '{}'; known are run (the default), sweep, compare, model, plan, "
+             "report, fit and reproduce\n",
+             name);
+  return kExitUsage;
 }
 
 }  // namespace
