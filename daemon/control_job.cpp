@@ -21,11 +21,24 @@ namespace {
 
 constexpr uint64_t kUpWaitMs = 5'000;
 
+/// What the options say of it; the address is known later.
+FabricOptions fabric_options(const DaemonOptions& options) {
+  FabricOptions fabric;
+  fabric.peers_max = options.ranks * kRailsMax;
+  fabric.device = options.device;
+  fabric.port = options.port;
+  if (const auto index = parse_count(options.gid_index, 255); index)
+    fabric.gid_index = static_cast<int32_t>(*index);
+  fabric.relaxed_ordering = options.relaxed_ordering;
+  fabric.traffic_class = static_cast<uint8_t>(options.traffic_class);
+  return fabric;
+}
+
 }  // namespace
 
 Outcome<void> Control::prepare_job() {
   if (options_.ranks == 1) return {};
-  auto chosen = choose_transport(options_.transport);
+  auto chosen = choose_transport(options_.transport, fabric_options(options_));
   if (!chosen) return Failure{chosen.error};
   transport_ = *chosen;
   log_info("transport {}", transport_.why);
@@ -57,9 +70,9 @@ Outcome<void> Control::prepare_job() {
 RemoteOptions Control::remote_options(uint32_t daemon) const {
   RemoteOptions remote;
   remote.transport = transport_;
-  remote.fabric.address = fabric_address_;
   // Shared memory has room for 256: what the job can have, not what a job could.
-  remote.fabric.peers_max = options_.ranks * kRailsMax;
+  remote.fabric = fabric_options(options_);
+  remote.fabric.address = fabric_address_;
   remote.node.node = node_of(options_.rank, daemon);
   remote.node.nodes = options_.ranks * kRailsMax;
   remote.node.peers_max = copyrpc::kPeersLater;

@@ -99,12 +99,21 @@ void add_settings(Settings& settings, DaemonOptions& options) {
   settings.add("attach-rate", options.attach_rate,
                "attaches per second of one process that goes on for long", {1, 1'000'000});
   settings.add("transport", options.transport,
-               "how ranks talk: auto, ofi-tcp, ofi-shm, ofi:<provider>");
+               "how ranks talk: auto, rc, ofi-tcp, ofi-shm, ofi:<provider>");
   settings.add("rendezvous", options.rendezvous,
                "how ranks find each other: tcp://host:port, file:///dir, pmix, none [none for one "
                "rank, pmix under a launcher]");
   settings.add("address", options.address,
                "address or interface that other ranks reach this one by [the rendezvous' own]");
+  settings.add("device", options.device,
+               "RDMA device [the nearest one that has an active port]");
+  settings.add("port", options.port, "port of the RDMA device, 0: the first active one", {0, 255});
+  settings.add("gid-index", options.gid_index,
+               "GID of the port, by its index; auto: RoCE v2 over IPv4 where there is one");
+  settings.add("relaxed-ordering", options.relaxed_ordering,
+               "let the RDMA device write to memory in any order within a post");
+  settings.add("traffic-class", options.traffic_class,
+               "of RoCE packets: DSCP times 4, for the switches' lossless class", {0, 255});
   settings.add("job-secret-file", options.job_secret_file,
                "secret of the job for tcp:// [$COPYKV_JOB_SECRET; on loopback a file of the job]");
   settings.add_duration("rendezvous-timeout", options.rendezvous_timeout_ns,
@@ -151,6 +160,10 @@ Outcome<void> check_options(DaemonOptions& options) {
   auto flush = copyrpc::FlushPolicy::parse(options.flush_text);
   if (!flush) return Failure{fmt::format("--flush {}: {}", options.flush_text, flush.error)};
   options.flush = *flush;
+  if (options.gid_index != "auto" && !parse_count(options.gid_index, 255)) {
+    return Failure{fmt::format("--gid-index {}: auto, or a number up to 255; see `copykv doctor`",
+                               options.gid_index)};
+  }
   if (options.ranks == 1) {
     if (!options.rendezvous.empty() && options.rendezvous != "none") {
       return Failure{

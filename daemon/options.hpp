@@ -33,6 +33,11 @@ struct DaemonOptions {
   std::string transport = "auto";
   std::string rendezvous{};
   std::string address{};  ///< that other ranks reach this one by; empty: the transport's choice
+  std::string device{};   ///< of RDMA; empty: the nearest
+  uint32_t port = 0;      ///< of the device; 0: the first active one
+  std::string gid_index = "auto";
+  bool relaxed_ordering = false;
+  uint32_t traffic_class = 0;
   std::string job_secret_file{};
   uint64_t rendezvous_timeout_ns = 30 * kNanosPerSecond;
   uint64_t receive_memory_bytes = uint64_t{64} << 20;

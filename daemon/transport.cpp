@@ -4,20 +4,43 @@
 #include <fmt/format.h>
 
 #include "copyrpc/fabric/ofi/ofi_fabric.hpp"
+#include "copyrpc/fabric/verbs/verbs_fabric.hpp"
 
 namespace copykv {
 
-Outcome<TransportChoice> choose_transport(const std::string& wanted) {
-  if (wanted == "auto") {
-    return TransportChoice{"ofi-tcp",
-                           "auto: ofi-tcp, which reaches any host; verbs transports are "
-                           "not part of this version"};
+namespace {
+
+copyrpc::VerbsOptions verbs_options(const FabricOptions& options) {
+  copyrpc::VerbsOptions verbs;
+  verbs.device = options.device;
+  verbs.port = options.port;
+  verbs.gid_index = options.gid_index;
+  verbs.address = options.address;
+  verbs.peers_max = options.peers_max;
+  verbs.relaxed_ordering = options.relaxed_ordering;
+  verbs.traffic_class = options.traffic_class;
+  return verbs;
+}
+
+/// The best that this machine has, and why not something better.
+TransportChoice best_transport(const FabricOptions& options) {
+  const std::string missing = copyrpc::rc_missing(verbs_options(options));
+  if (missing.empty()) return {"rc", "auto: rc, since there is an RDMA device with an active port"};
+  return {"ofi-tcp", fmt::format("auto: ofi-tcp, which reaches any host; not rc: {}", missing)};
+}
+
+}  // namespace
+
+Outcome<TransportChoice> choose_transport(const std::string& wanted, const FabricOptions& options) {
+  if (wanted == "auto") return best_transport(options);
+  if (wanted == "rc") {
+    const std::string missing = copyrpc::rc_missing(verbs_options(options));
+    if (!missing.empty()) return Failure{fmt::format("--transport rc: {}", missing)};
+    return TransportChoice{wanted, "rc, as asked"};
   }
-  if (wanted == "rc" || wanted == "dc") {
+  if (wanted == "dc") {
     return Failure{
-        fmt::format("--transport {}: this version has no verbs transports; use ofi-tcp, "
-                    "ofi-shm, or ofi:<provider> (ofi:verbs;ofi_rxm reaches RDMA)",
-                    wanted)};
+        "--transport dc: not part of this version; use rc, which runs on any RDMA device"};
   }
   if (wanted == "sim") {
     return Failure{
@@ -26,13 +49,14 @@ Outcome<TransportChoice> choose_transport(const std::string& wanted) {
   }
   if (copyrpc::ofi_provider_of(wanted).empty()) {
     return Failure{
-        fmt::format("--transport {}: use auto, ofi-tcp, ofi-shm or ofi:<provider>", wanted)};
+        fmt::format("--transport {}: use auto, rc, ofi-tcp, ofi-shm or ofi:<provider>", wanted)};
   }
   return TransportChoice{wanted, fmt::format("{}, as asked", wanted)};
 }
 
 Outcome<std::unique_ptr<copyrpc::Fabric>> make_fabric(const TransportChoice& choice,
                                                       const FabricOptions& options) {
+  if (choice.name == "rc") return copyrpc::make_rc_fabric(verbs_options(options));
   copyrpc::OfiOptions ofi;
   ofi.provider = copyrpc::ofi_provider_of(choice.name);
   ofi.node = options.address;

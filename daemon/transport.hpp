@@ -16,14 +16,23 @@ struct TransportChoice {
   std::string why;   ///< what auto took, and why not something better
 };
 
+/// What a transport can be told.
+struct FabricOptions {
+  std::string address{};  ///< to bind to; empty: the transport's choice
+  uint32_t peers_max = 64;
+  // Of the verbs transports.
+  std::string device{};     ///< empty: the nearest with an active port
+  uint32_t port = 0;        ///< 0: the first active one
+  int32_t gid_index = -1;   ///< -1: the best one
+  bool relaxed_ordering = false;
+  uint8_t traffic_class = 0;
+};
+
 /// What --transport means on this machine. A transport that was asked for by name is used or the
 /// program fails with the reason; only `auto` chooses.
-[[nodiscard]] Outcome<TransportChoice> choose_transport(const std::string& wanted);
+[[nodiscard]] Outcome<TransportChoice> choose_transport(const std::string& wanted,
+                                                        const FabricOptions& options);
 
-struct FabricOptions {
-  std::string address;  ///< to bind to; empty: the transport's choice
-  uint32_t peers_max = 64;
-};
 [[nodiscard]] Outcome<std::unique_ptr<copyrpc::Fabric>> make_fabric(const TransportChoice& choice,
                                                                     const FabricOptions& options);
 

@@ -82,6 +82,7 @@ TEST_CASE("a key that was never given out opens nothing") {
 
 TEST_CASE("keys are not small numbers") {
   World world;
+  if (!world.keeps(&Transport::keys_counted)) return;
   Side& side = world.add();
   for (uint32_t round = 0; round < 4; ++round) {
     const Buffer buffer(side, 4096, Access::remote_write);

@@ -30,6 +30,7 @@ struct Transport {
   // out.
   std::string refusals_untold;  ///< a refused access changes nothing, but the poster is not told
   std::string loss_untold;      ///< nobody is told of a peer's end
+  std::string keys_counted;     ///< keys are given out in order: others than the fabric choose them
   std::string loss_fatal;       ///< an endpoint must not end while others use it
 };
 
@@ -38,6 +39,9 @@ struct Transport {
 
 /// The simulated network, under a clock of its own.
 [[nodiscard]] Transport sim_transport();
+
+/// Reliable connected queue pairs; with two devices or more, each second endpoint is on the second.
+[[nodiscard]] Transport rc_transport();
 
 /// The transport of that name; `absent` says so when there is none.
 [[nodiscard]] Transport make_transport(const std::string& name);

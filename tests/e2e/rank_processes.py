@@ -18,9 +18,10 @@ COPYKV_SECONDS_MAX = 60
 
 class RankProcesses:
     """Ranks that meet in a directory, or where `rendezvous` says. `prefix`: per rank, what runs
-    its programs (nsenter ...)."""
+    its programs (nsenter ...). `rank_flags`: per rank, what only it is told."""
 
-    def __init__(self, flags=(), daemon_threads=(1, 1, 1), rendezvous=None, prefix=None):
+    def __init__(self, flags=(), daemon_threads=(1, 1, 1), rendezvous=None, prefix=None,
+                 rank_flags=None):
         self.directory = tempfile.mkdtemp(prefix="copykv-e2e-")
         meeting = pathlib.Path(self.directory) / "rendezvous"
         meeting.mkdir()
@@ -28,7 +29,8 @@ class RankProcesses:
         self.daemons = []
         for rank, threads in enumerate(daemon_threads):
             own = ["--rank", str(rank), "--ranks", str(len(daemon_threads)), "--daemon-threads",
-                   str(threads), "--rendezvous", rendezvous or f"file://{meeting}"]
+                   str(threads), "--rendezvous", rendezvous or f"file://{meeting}",
+                   *(rank_flags[rank] if rank_flags else [])]
             self.daemons.append(DaemonProcess([*own, *flags], runtime_dir=self.directory + "/run"))
 
     def __enter__(self):

@@ -5,6 +5,7 @@
 //
 //   COPYKV_STORM_RANK_KILLS   ranks killed over ofi-tcp (default 50); a sixth of them in a job that
 //                             meets at rank 0, the others in one that meets in a directory
+//   COPYKV_STORM_TRANSPORT    instead of ofi-tcp
 // Not over ofi-shm, which does not promise to outlive a peer (copyrpc/fabric/ofi/ofi_fabric.hpp).
 #include <fmt/format.h>
 #include <unistd.h>
@@ -258,6 +259,15 @@ class Storm {
   Figures figures;
 };
 
+/// Three ranks.
+RanksOptions job(bool by_tcp = false) {
+  RanksOptions options;
+  options.by_tcp = by_tcp;
+  if (const char* transport = std::getenv("COPYKV_STORM_TRANSPORT"); transport != nullptr)
+    options.transport = transport;
+  return options;
+}
+
 uint64_t kills_wanted() {
   return setting("COPYKV_STORM_RANK_KILLS", 50);
 }
@@ -304,22 +314,22 @@ TEST_CASE("the ledger notices what must not be") {
   CHECK(history.operations()[0].end_ns == late_ns + 3);
 }
 
-TEST_CASE("one of three ranks is killed under load: ofi-tcp, a shared directory") {
-  Storm storm({});
+TEST_CASE("one of three ranks is killed under load: meeting in a directory") {
+  Storm storm(job());
   storm.kill_each_rank(kills_wanted() - kills_wanted() / 6);
   storm.finish();
   storm.expect_service();
 }
 
-TEST_CASE("one of three ranks is killed under load: ofi-tcp, meeting at rank 0") {
-  Storm storm({.by_tcp = true});
+TEST_CASE("one of three ranks is killed under load: meeting at rank 0") {
+  Storm storm(job(true));
   storm.kill_each_rank(kills_wanted() / 6);
   storm.finish();
   storm.expect_service();
 }
 
 TEST_CASE("a rank that ends by SIGTERM leaves no write of the others open") {
-  Storm storm({});
+  Storm storm(job());
   for (const uint32_t victim : {1U, 0U, 2U, 1U}) storm.end_and_restart(victim);
   CHECK(storm.ledger.left_open == 0);
   storm.finish();
@@ -327,7 +337,7 @@ TEST_CASE("a rank that ends by SIGTERM leaves no write of the others open") {
 }
 
 TEST_CASE("a rank that is stopped for 3 s counts as failed, then serves what it had") {
-  Storm storm({});
+  Storm storm(job());
   for (const uint32_t victim : {1U, 0U}) storm.stop_and_continue(victim, 3'000);
   storm.finish();
   storm.expect_service();

@@ -11,9 +11,9 @@
 #include "base/assert.hpp"
 #include "copyrpc/fabric/ofi/links.hpp"
 #include "copyrpc/fabric/ofi/memory.hpp"
-#include "copyrpc/fabric/ofi/pending.hpp"
 #include "copyrpc/fabric/ofi/posts.hpp"
 #include "copyrpc/fabric/ofi/provider.hpp"
+#include "copyrpc/fabric/pending.hpp"
 
 namespace copyrpc {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Completions that wait for the next poll: a queue of fixed capacity.
+// Completions that wait for the next poll of a fabric: a queue of fixed capacity.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 #include "base/assert.hpp"
 #include "copyrpc/fabric/fabric.hpp"
 
-namespace copyrpc::ofi {
+namespace copyrpc {
 
 class Pending {
  public:
@@ -42,4 +42,4 @@ class Pending {
   std::vector<Completion> entries_;
 };
 
-}  // namespace copyrpc::ofi
+}  // namespace copyrpc
