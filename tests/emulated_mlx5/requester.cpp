@@ -195,6 +195,8 @@ void let_go(Network& network, Pair& pair) {
   for (uint64_t at = pair.arrived; at < pair.posted; ++at) {
     const Request& request = pair.at(at);
     if (request.start_ns > now_ns) break;
+    // What is for another target leaves when the first one has acknowledged all.
+    if (target_of(pair, request) != target_of(pair, pair.at(pair.arrived))) break;
     if (request.opcode == IBV_WR_RDMA_READ || request.attempts > 0 || request.rnr_attempts > 0)
       continue;
     auto late = std::make_shared<LateWrite>();
