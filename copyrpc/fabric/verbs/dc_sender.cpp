@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 
@@ -79,6 +80,12 @@ void DcSender::close_flow(Slot slot, Pending& ended) noexcept {
   flow.way = {};
 }
 
+inline void DcSender::make_ready(Slot slot, Flow& flow) noexcept {
+  if (flow.ready) return;
+  flow.ready = true;
+  push_back(ready_, flows_, slot);
+}
+
 bool DcSender::post(Slot slot, const DcRequest& request, uint64_t context) noexcept {
   Flow& flow = flows_[slot];
   if (flow.posts == sizes_.posts_to_one) return false;
@@ -93,20 +100,13 @@ bool DcSender::post(Slot slot, const DcRequest& request, uint64_t context) noexc
   post.life = flow.life;
   push_back(flow.waiting, posts_, index);
   ++flow.posts;
-  make_ready(slot);
+  make_ready(slot, flow);
   return true;
 }
 
-void DcSender::make_ready(Slot slot) noexcept {
-  if (flows_[slot].ready) return;
-  flows_[slot].ready = true;
-  push_back(ready_, flows_, slot);
-}
 
-/// The last one if it is idle, else the one with the least in flight; kNone: all are out of use.
-uint32_t DcSender::choose(const Flow& flow) const noexcept {
-  const Initiator& last = initiators_[flow.initiator];
-  if (last.usable && last.in_flight() == 0) return flow.initiator;
+/// The one with the least in flight; kNone: all are out of use.
+uint32_t DcSender::choose() const noexcept {
   uint32_t best = kNone;
   for (uint32_t at = 0; at < initiators_.size(); ++at) {
     if (!initiators_[at].usable) continue;
@@ -118,20 +118,20 @@ uint32_t DcSender::choose(const Flow& flow) const noexcept {
 /// One share of the flow's posts. False: there was no room.
 bool DcSender::fill_from(Slot slot) noexcept {
   Flow& flow = flows_[slot];
-  if (flow.in_flight == 0) {
-    const uint32_t chosen = choose(flow);
+  const Initiator& last = initiators_[flow.initiator];
+  if (flow.in_flight == 0 && (last.in_flight() != 0 || !last.usable)) [[unlikely]] {
+    const uint32_t chosen = choose();
     if (chosen == kNone) [[unlikely]]
       return false;
     flow.initiator = chosen;
   }
   Initiator& to = initiators_[flow.initiator];
   const uint32_t mask = static_cast<uint32_t>(to.ring.size()) - 1;
+  const uint32_t share_max = std::min(sizes_.quota, sizes_.depth - to.in_flight());
   uint32_t moved = 0;
-  while (moved < sizes_.quota && flow.waiting.first != kNone && to.in_flight() < sizes_.depth) {
-    to.ring[to.filled & mask] = pop(flow.waiting, posts_);
-    ++to.filled;
-    ++moved;
-  }
+  for (; moved < share_max && flow.waiting.first != kNone; ++moved)
+    to.ring[(to.filled + moved) & mask] = pop(flow.waiting, posts_);
+  to.filled += moved;
   flow.in_flight += moved;
   if (moved > 0 && !to.touched) {
     to.touched = true;
@@ -250,8 +250,9 @@ Slot DcSender::break_up(uint32_t index, uint32_t position, ibv_wc_status status,
 }
 
 void DcSender::take_back(uint32_t index) noexcept {
-  push_front(flows_[posts_[index].slot].waiting, posts_, index);
-  make_ready(posts_[index].slot);
+  const Slot slot = posts_[index].slot;
+  push_front(flows_[slot].waiting, posts_, index);
+  make_ready(slot, flows_[slot]);
   ++counters_.sent_again;
 }
 

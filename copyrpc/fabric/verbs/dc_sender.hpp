@@ -121,8 +121,8 @@ class DcSender {
   template <class T>
   static uint32_t pop(Chain& chain, std::vector<T>& all) noexcept;
 
-  void make_ready(Slot slot) noexcept;
-  [[nodiscard]] uint32_t choose(const Flow& flow) const noexcept;
+  void make_ready(Slot slot, Flow& flow) noexcept;
+  [[nodiscard]] uint32_t choose() const noexcept;
   [[nodiscard]] bool fill_from(Slot slot) noexcept;
   void ring(uint32_t index) noexcept;
   void end_post(uint32_t index, int32_t error, Pending& ended) noexcept;

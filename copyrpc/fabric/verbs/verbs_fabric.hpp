@@ -32,7 +32,7 @@ struct VerbsOptions {
   bool relaxed_ordering = false;  ///< registered memory may be written out of order within a post
   uint8_t traffic_class = 0;      ///< of routed packets (RoCE: DSCP and ECN)
   uint8_t service_level = 0;
-  uint32_t initiators = 8;  ///< of dc: send queues that all peers share
+  uint32_t initiators = 16;  ///< of dc: send queues that all peers share (docs/adr, dc)
 };
 
 [[nodiscard]] copykv::Outcome<std::unique_ptr<Fabric>> make_rc_fabric(const VerbsOptions& options);
