@@ -26,6 +26,7 @@ struct FabricOptions {
   int32_t gid_index = -1;   ///< -1: the best one
   bool relaxed_ordering = false;
   uint8_t traffic_class = 0;
+  uint32_t dc_initiators = 16;  ///< of dc: send queues that all peers share
 };
 
 /// What --transport means on this machine. A transport that was asked for by name is used or the
