@@ -105,8 +105,7 @@ void add_settings(Settings& settings, DaemonOptions& options) {
                "rank, pmix under a launcher]");
   settings.add("address", options.address,
                "address or interface that other ranks reach this one by [the rendezvous' own]");
-  settings.add("device", options.device,
-               "RDMA device [the nearest one that has an active port]");
+  settings.add("device", options.device, "RDMA device [the nearest one that has an active port]");
   settings.add("port", options.port, "port of the RDMA device, 0: the first active one", {0, 255});
   settings.add("gid-index", options.gid_index,
                "GID of the port, by its index; auto: RoCE v2 over IPv4 where there is one");

@@ -50,9 +50,8 @@ Outcome<TransportChoice> choose_transport(const std::string& wanted, const Fabri
         "copykv-sim for that, and ofi-tcp or ofi-shm here"};
   }
   if (copyrpc::ofi_provider_of(wanted).empty()) {
-    return Failure{
-        fmt::format("--transport {}: use auto, rc, dc, ofi-tcp, ofi-shm or ofi:<provider>",
-                    wanted)};
+    return Failure{fmt::format(
+        "--transport {}: use auto, rc, dc, ofi-tcp, ofi-shm or ofi:<provider>", wanted)};
   }
   return TransportChoice{wanted, fmt::format("{}, as asked", wanted)};
 }

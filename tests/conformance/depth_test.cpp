@@ -150,7 +150,8 @@ TEST_CASE("a peer that goes while the connection comes up") {
   }
 }
 
-TEST_CASE("late writes of an old incarnation find its memory gone, and the new one is not touched") {
+TEST_CASE(
+    "late writes of an old incarnation find its memory gone, and the new one is not touched") {
   World world;
   Side& a = world.add();
   Side& b = world.add();

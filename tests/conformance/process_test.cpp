@@ -71,8 +71,7 @@ struct Survivors {
 
 TEST_CASE("a process that is killed under load is noticed, and a new one takes its number") {
   if (World world; !world.transport().is_real || !world.keeps(&Transport::one_process) ||
-                   !world.keeps(&Transport::loss_untold) ||
-                   !world.keeps(&Transport::loss_fatal))
+                   !world.keeps(&Transport::loss_untold) || !world.keeps(&Transport::loss_fatal))
     return;
   Survivors survivors;
   Side& side = survivors.side;

@@ -51,8 +51,7 @@ void forget(CompletionQueue& queue, const Pair& pair) {
   uint64_t kept = queue.head;
   for (uint64_t at = queue.head; at < queue.tail; ++at) {
     const Entry entry = queue.ring[at % queue.ring.size()];
-    if (entry.wc.qp_num != pair.qp_base.qp_num)
-      queue.ring[kept++ % queue.ring.size()] = entry;
+    if (entry.wc.qp_num != pair.qp_base.qp_num) queue.ring[kept++ % queue.ring.size()] = entry;
   }
   queue.tail = kept;
 }

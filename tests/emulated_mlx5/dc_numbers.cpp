@@ -4,8 +4,8 @@
 //
 //   dc_numbers posts COUNT [N]   so many batches of 64 B from one endpoint to another, N in a turn,
 //                                for callgrind (instructions.py)
-//   dc_numbers allocations       those of 10,000 batches, after 10,000 others: exit 1 if there is one
-//   dc_numbers memory PEERS      what an endpoint that talks with so many peers takes
+//   dc_numbers allocations       those of 10,000 batches, after 10,000 others: exit 1 if there is
+//   one dc_numbers memory PEERS      what an endpoint that talks with so many peers takes
 //   dc_numbers initiators        messages a second with 1..32 initiators, simulated
 #include <malloc.h>
 
@@ -131,10 +131,11 @@ int memory(uint32_t peers) {
   Endpoint a(options_for(peers, VerbsOptions{}.initiators));
   const uint64_t ours = used() - before;
   const uint64_t queues = emulated_mlx5::queue_bytes(emulated_mlx5::open_contexts().back());
-  std::printf("one rank with %u peers, %u initiators: queues of the device %.1f KiB, "
-              "our tables at most %.1f KiB (with the emulated device's own)\n",
-              peers, VerbsOptions{}.initiators, static_cast<double>(queues) / 1024,
-              static_cast<double>(ours) / 1024);
+  std::printf(
+      "one rank with %u peers, %u initiators: queues of the device %.1f KiB, "
+      "our tables at most %.1f KiB (with the emulated device's own)\n",
+      peers, VerbsOptions{}.initiators, static_cast<double>(queues) / 1024,
+      static_cast<double>(ours) / 1024);
   return 0;
 }
 
@@ -193,6 +194,7 @@ int main(int argc, char** argv) {
   if (what == "allocations") return numbers::allocations_of_many();
   if (what == "memory" && number > 0) return numbers::memory(number);
   if (what == "initiators") return numbers::initiators();
-  std::fprintf(stderr, "usage: dc_numbers posts COUNT [N] | allocations | memory PEERS | initiators\n");
+  std::fprintf(stderr,
+               "usage: dc_numbers posts COUNT [N] | allocations | memory PEERS | initiators\n");
   return 2;
 }

@@ -138,8 +138,12 @@ TEST_CASE("no receive entry: retried so often, then an error with a name") {
 
 TEST_CASE("a target that is gone, or cut off, ends in a time-out after all retries") {
   Three three;
-  SECTION("gone") { three.b.close_dct(); }
-  SECTION("cut off") { cut(three.b.context, true); }
+  SECTION("gone") {
+    three.b.close_dct();
+  }
+  SECTION("cut off") {
+    cut(three.b.context, true);
+  }
   REQUIRE(three.write_b({.id = 1}) == 0);
   const uint64_t took_ns = three.time.run(three.a.cq);
   CHECK(took_ns >= 3 * (4096 << 8));

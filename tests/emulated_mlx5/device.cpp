@@ -45,8 +45,7 @@ int query_port(ibv_context* context, uint8_t port, ibv_port_attr* attributes, si
   all.active_width = 2;
   all.active_speed = 64;
   all.phys_state = 5;
-  all.link_layer =
-      network().options.ethernet ? IBV_LINK_LAYER_ETHERNET : IBV_LINK_LAYER_INFINIBAND;
+  all.link_layer = network().options.ethernet ? IBV_LINK_LAYER_ETHERNET : IBV_LINK_LAYER_INFINIBAND;
   std::memcpy(attributes, &all, std::min(bytes, sizeof(all)));
   return 0;
 }
@@ -67,7 +66,7 @@ using namespace emulated_mlx5;
 ibv_device** ibv_get_device_list(int* count) {
   const Locked net;
   make_devices(*net);
-  auto** list = new ibv_device*[net->devices.size() + 1] {};
+  auto** list = new ibv_device* [net->devices.size() + 1] {};
   for (size_t at = 0; at < net->devices.size(); ++at) list[at] = net->devices[at].get();
   if (count != nullptr) *count = static_cast<int>(net->devices.size());
   return list;

@@ -34,19 +34,19 @@ struct Options {
   bool ethernet = false;  ///< RoCE: every address needs a GRH
 
   // The model of time, with a clock only.
-  uint64_t request_ns = 60;        ///< of one request in its send queue's server
-  uint64_t attach_ns = 300;        ///< a DCI attaches to another target
-  uint64_t wire_ns = 600;          ///< one way
-  uint64_t jitter_ns = 0;          ///< up to, per request; never overtakes in one send queue
-  uint64_t ns_per_kib = 40;        ///< 25 GB/s
+  uint64_t request_ns = 60;  ///< of one request in its send queue's server
+  uint64_t attach_ns = 300;  ///< a DCI attaches to another target
+  uint64_t wire_ns = 600;    ///< one way
+  uint64_t jitter_ns = 0;    ///< up to, per request; never overtakes in one send queue
+  uint64_t ns_per_kib = 40;  ///< 25 GB/s
 
   // What the device has.
-  uint32_t qp_wr_max = 32'768;     ///< basic blocks of a send queue
+  uint32_t qp_wr_max = 32'768;  ///< basic blocks of a send queue
   uint32_t request_bytes_max = 1024;
   uint32_t srq_wr_max = 32'767;
   uint32_t cqe_max = 4'194'303;
   uint32_t qps_max = 131'072;
-  uint8_t streams_log_max = 0;     ///< concurrent stream channels of a DCI
+  uint8_t streams_log_max = 0;  ///< concurrent stream channels of a DCI
   uint8_t streams_errored_log_max = 0;
 };
 
@@ -64,16 +64,16 @@ void cut(ibv_context* context, bool is_cut);
 /// Counters since configure().
 struct Counters {
   uint64_t doorbells = 0;
-  uint64_t requests = 0;      ///< that took effect
-  uint64_t attaches = 0;      ///< of a DCI to another target than before
+  uint64_t requests = 0;  ///< that took effect
+  uint64_t attaches = 0;  ///< of a DCI to another target than before
   uint64_t rnr_naks = 0;
   uint64_t timeouts = 0;
   uint64_t flushed = 0;
-  uint64_t errors = 0;        ///< completions with an error that was not a flush
+  uint64_t errors = 0;  ///< completions with an error that was not a flush
   uint64_t access_refused = 0;
   uint64_t cq_overruns = 0;
-  uint64_t late_writes = 0;   ///< of queue pairs that were reset or destroyed in the meantime
-  uint64_t resets = 0;        ///< queue pairs moved to RESET
+  uint64_t late_writes = 0;  ///< of queue pairs that were reset or destroyed in the meantime
+  uint64_t resets = 0;       ///< queue pairs moved to RESET
 };
 [[nodiscard]] Counters counters();
 

@@ -36,9 +36,8 @@ struct Time {
 
 struct Host {
   static constexpr uint64_t kKey = 0x1234'5678'9abc'def0;
-  static constexpr uint64_t kWrites = IBV_QP_EX_WITH_RDMA_WRITE |
-                                      IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM |
-                                      IBV_QP_EX_WITH_RDMA_READ;
+  static constexpr uint64_t kWrites =
+      IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM | IBV_QP_EX_WITH_RDMA_READ;
 
   ibv_context* context = nullptr;
   ibv_pd* pd = nullptr;

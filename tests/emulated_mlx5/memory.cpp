@@ -58,8 +58,7 @@ ibv_mr* ibv_reg_mr(ibv_pd* pd, void* address, size_t bytes, int access) {
   return add_region(pd, address, bytes, static_cast<unsigned>(access));
 }
 
-ibv_mr* ibv_reg_mr_iova2(ibv_pd* pd, void* address, size_t bytes, uint64_t iova,
-                         unsigned access) {
+ibv_mr* ibv_reg_mr_iova2(ibv_pd* pd, void* address, size_t bytes, uint64_t iova, unsigned access) {
   if (iova != reinterpret_cast<uint64_t>(address)) return invalid<ibv_mr>();  // not emulated
   return add_region(pd, address, bytes, access);
 }

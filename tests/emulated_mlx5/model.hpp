@@ -140,8 +140,8 @@ struct Pair : ibv_qp_ex {
   uint64_t arrived = 0;
   uint64_t completed = 0;
   uint64_t freed = 0;
-  bool arriving = false;    ///< an event for the next arrival is on its way
-  bool halted = false;      ///< an error is on its way back
+  bool arriving = false;  ///< an event for the next arrival is on its way
+  bool halted = false;    ///< an error is on its way back
   uint64_t busy_until_ns = 0;
   uint64_t last_arrive_ns = 0;
   uint64_t last_end_ns = 0;
@@ -167,7 +167,11 @@ struct Pair : ibv_qp_ex {
   [[nodiscard]] bool stream_is_errored(uint16_t stream) const noexcept;
 };
 
-[[nodiscard]] inline Pair& pair_of(ibv_qp* qp) noexcept { return *reinterpret_cast<Pair*>(qp); }
-[[nodiscard]] inline Pair& pair_of(ibv_qp_ex* qp) noexcept { return static_cast<Pair&>(*qp); }
+[[nodiscard]] inline Pair& pair_of(ibv_qp* qp) noexcept {
+  return *reinterpret_cast<Pair*>(qp);
+}
+[[nodiscard]] inline Pair& pair_of(ibv_qp_ex* qp) noexcept {
+  return static_cast<Pair&>(*qp);
+}
 
 }  // namespace emulated_mlx5

@@ -9,8 +9,8 @@
 namespace emulated_mlx5 {
 namespace {
 
-constexpr uint64_t kOperations = IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM |
-                                 IBV_QP_EX_WITH_RDMA_READ;
+constexpr uint64_t kOperations =
+    IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM | IBV_QP_EX_WITH_RDMA_READ;
 
 uint32_t aligned(uint32_t bytes, uint32_t to) {
   return (bytes + to - 1) / to * to;
@@ -153,8 +153,7 @@ ibv_qp* mlx5dv_create_qp(ibv_context* context, ibv_qp_init_attr_ex* attributes,
   }
   if (!is_dc) return create_qp_ex(context, attributes);
   const mlx5dv_dc_init_attr& dc = direct->dc_init_attr;
-  if (dc.dc_type == MLX5DV_DCTYPE_DCT)
-    return create(context, *attributes, PairKind::dct, direct);
+  if (dc.dc_type == MLX5DV_DCTYPE_DCT) return create(context, *attributes, PairKind::dct, direct);
   const Options& device = network().options;
   // rdma-core, mlx5 create_qp: no more streams than the device has.
   const bool streams = (direct->comp_mask & MLX5DV_QP_INIT_ATTR_MASK_DCI_STREAMS) != 0;

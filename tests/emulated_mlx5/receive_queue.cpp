@@ -12,8 +12,7 @@ constexpr uint32_t kEntryBytes = 32;  // rdma-core: a next segment and one data 
 
 int post_one(ReceiveQueue& queue, const ibv_recv_wr& request) {
   // rdma-core, mlx5_post_srq_recv: more parts than the queue has room for; no entry left.
-  if (request.num_sge < 0 || static_cast<uint32_t>(request.num_sge) > queue.sges_max)
-    return EINVAL;
+  if (request.num_sge < 0 || static_cast<uint32_t>(request.num_sge) > queue.sges_max) return EINVAL;
   // A data segment of 0 bytes means 2 GiB to mlx5, and a receive entry carries it as it is.
   for (int at = 0; at < request.num_sge; ++at)
     if (request.sg_list[at].length == 0) return EINVAL;

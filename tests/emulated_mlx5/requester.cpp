@@ -9,9 +9,9 @@ namespace {
 
 /// InfiniBand specification, RNR NAK timer field: ns for each encoding.
 uint64_t rnr_timer_ns(uint8_t encoding) {
-  static constexpr uint32_t kTenMicros[32] = {65536, 1,   2,   3,    4,    6,    8,    12,
-                                              16,    24,  32,  48,   64,   96,   128,  192,
-                                              256,   384, 512, 768,  1024, 1536, 2048, 3072,
+  static constexpr uint32_t kTenMicros[32] = {65536, 1,    2,    3,     4,     6,     8,     12,
+                                              16,    24,   32,   48,    64,    96,    128,   192,
+                                              256,   384,  512,  768,   1024,  1536,  2048,  3072,
                                               4096,  6144, 8192, 12288, 16384, 24576, 32768, 49152};
   return uint64_t{kTenMicros[encoding & 31]} * 10'000;
 }
@@ -45,19 +45,17 @@ void plan(Network& network, Pair& pair, Request& request) {
   }
   start_ns += model.request_ns;
   pair.busy_until_ns = start_ns + request.bytes() * model.ns_per_kib / 1024;
-  const uint64_t jitter_ns =
-      model.jitter_ns == 0 ? 0 : network.random.below(model.jitter_ns);
+  const uint64_t jitter_ns = model.jitter_ns == 0 ? 0 : network.random.below(model.jitter_ns);
   request.start_ns = start_ns;
-  request.arrive_ns =
-      std::max(pair.busy_until_ns + model.wire_ns + jitter_ns, pair.last_arrive_ns);
+  request.arrive_ns = std::max(pair.busy_until_ns + model.wire_ns + jitter_ns, pair.last_arrive_ns);
   pair.last_arrive_ns = request.arrive_ns;
 }
 
 void expect_arrival(Network& network, Pair& pair, uint64_t not_before_ns) {
   if (pair.arriving || pair.halted || pair.arrived == pair.posted) return;
   pair.arriving = true;
-  network.schedule(std::max(pair.at(pair.arrived).arrive_ns, not_before_ns),
-                   Event::Kind::arrival, pair);
+  network.schedule(std::max(pair.at(pair.arrived).arrive_ns, not_before_ns), Event::Kind::arrival,
+                   pair);
 }
 
 void end(Network& network, Pair& pair, Request& request, ibv_wc_status status) {
@@ -106,8 +104,7 @@ void tell(Network& network, Pair& pair, uint64_t position) {
 }  // namespace
 
 bool Pair::stream_is_errored(uint16_t stream) const noexcept {
-  return std::find(errored_streams.begin(), errored_streams.end(), stream) !=
-         errored_streams.end();
+  return std::find(errored_streams.begin(), errored_streams.end(), stream) != errored_streams.end();
 }
 
 void ring_doorbell(Network& network, Pair& pair, uint64_t new_posted) {

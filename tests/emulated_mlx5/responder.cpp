@@ -13,8 +13,7 @@ bool reachable(const Pair& target, const Context& from, const ibv_ah_attr& addre
   if (to.cut || from.cut) return false;
   if (target.qp_base.state != IBV_QPS_RTR && target.qp_base.state != IBV_QPS_RTS) return false;
   const ibv_gid gid = to.device->gid();
-  if (address.is_global != 0 &&
-      std::memcmp(address.grh.dgid.raw, gid.raw, sizeof(gid.raw)) != 0)
+  if (address.is_global != 0 && std::memcmp(address.grh.dgid.raw, gid.raw, sizeof(gid.raw)) != 0)
     return false;
   return network().options.ethernet || address.dlid == to.device->lid;
 }
@@ -58,8 +57,7 @@ bool local_part_is_valid(Network& network, const Pair& pair, const ibv_sge& part
 
 bool local_parts_are_valid(Network& network, const Pair& pair, const Request& request) {
   for (uint32_t at = 0; at < request.sges; ++at)
-    if (!local_part_is_valid(network, pair, request.sge[at],
-                             request.opcode == IBV_WR_RDMA_READ))
+    if (!local_part_is_valid(network, pair, request.sge[at], request.opcode == IBV_WR_RDMA_READ))
       return false;
   return true;
 }
@@ -138,15 +136,14 @@ void land_late(Network& network, const LateWrite& late) {
   if (target == nullptr || target->qp_base.state == IBV_QPS_ERR || late.kind == PairKind::rc)
     return;  // the other end of a connection is given up together with it, in time
   if (target->access_key != late.request.dc_key || context_of(target->qp_base.context).cut) return;
-  std::byte* remote = remote_bytes(network, *target, late.request, late.bytes.size(),
-                                   IBV_ACCESS_REMOTE_WRITE);
+  std::byte* remote =
+      remote_bytes(network, *target, late.request, late.bytes.size(), IBV_ACCESS_REMOTE_WRITE);
   if (remote == nullptr) return;
   const bool announced = late.request.opcode == IBV_WR_RDMA_WRITE_WITH_IMM;
   if (announced && !has_receive_entry(*target)) return;
   std::memcpy(remote, late.bytes.data(), late.bytes.size());
   ++network.counters.late_writes;
-  if (announced)
-    announce(network, *target, late.request, late.bytes.size(), late.from_pair);
+  if (announced) announce(network, *target, late.request, late.bytes.size(), late.from_pair);
 }
 
 }  // namespace emulated_mlx5

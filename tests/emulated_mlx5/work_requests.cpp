@@ -96,8 +96,7 @@ void set_inline(ibv_qp_ex* qp, void* address, size_t bytes) {
   set_inline_list(qp, 1, &one);
 }
 
-void set_dc_stream(mlx5dv_qp_ex* direct, ibv_ah* ah, uint32_t dctn, uint64_t key,
-                   uint16_t stream) {
+void set_dc_stream(mlx5dv_qp_ex* direct, ibv_ah* ah, uint32_t dctn, uint64_t key, uint16_t stream) {
   Pair& pair = *static_cast<DirectPart*>(direct)->owner;
   if (pair.build_error != 0) return;
   Request& request = current(pair);

@@ -58,8 +58,8 @@ DcSizes sizes_of(const VerbsOptions& options, const Device& device) {
 uint32_t receives_of(const VerbsOptions& options, const Device& device) {
   if (options.receive_entries != 0) return options.receive_entries;
   // The device rounds up to a power of two, less one.
-  const auto most = static_cast<uint32_t>(device.limits.max_srq_wr) / ReceiveQueue::kGroup *
-                    ReceiveQueue::kGroup;
+  const auto most =
+      static_cast<uint32_t>(device.limits.max_srq_wr) / ReceiveQueue::kGroup * ReceiveQueue::kGroup;
   return std::min(std::max(options.peers_max * kReceivesPerPeer, kReceiveEntriesMin), most);
 }
 

@@ -15,10 +15,10 @@ namespace {
 
 using copykv::Outcome;
 
-constexpr uint8_t kAckTimeout = 8;   // 4.096 us * 2^8 = 1.05 ms, seven times
-constexpr uint8_t kRetries = 6;      // 7 means for ever to some devices
-constexpr uint8_t kRnrRetries = 6;   // 7 means for ever
-constexpr uint8_t kRnrTimer = 12;    // 0.64 ms, seven times
+constexpr uint8_t kAckTimeout = 8;  // 4.096 us * 2^8 = 1.05 ms, seven times
+constexpr uint8_t kRetries = 6;     // 7 means for ever to some devices
+constexpr uint8_t kRnrRetries = 6;  // 7 means for ever
+constexpr uint8_t kRnrTimer = 12;   // 0.64 ms, seven times
 constexpr uint8_t kReadsMax = 16;
 constexpr uint64_t kOperations =
     IBV_QP_EX_WITH_RDMA_WRITE | IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM | IBV_QP_EX_WITH_RDMA_READ;
@@ -71,8 +71,8 @@ int Dci::bring_up(const Device& device) noexcept {
   to.timeout = kAckTimeout;
   to.retry_cnt = kRetries;
   to.rnr_retry = kRnrRetries;
-  to.max_rd_atomic = static_cast<uint8_t>(
-      std::clamp<int>(device.limits.max_qp_init_rd_atom, 1, kReadsMax));
+  to.max_rd_atomic =
+      static_cast<uint8_t>(std::clamp<int>(device.limits.max_qp_init_rd_atom, 1, kReadsMax));
   return ibv_modify_qp(queue_.get(), &to,
                        IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
                            IBV_QP_MAX_QP_RD_ATOMIC | IBV_QP_SQ_PSN);
@@ -129,9 +129,8 @@ Outcome<Dct> Dct::make(const Device& device, ibv_cq* completions, ibv_srq* recei
   to.qp_state = IBV_QPS_INIT;
   to.port_num = device.port;
   to.qp_access_flags = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ;
-  int error =
-      ibv_modify_qp(made.queue_.get(), &to,
-                    IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
+  int error = ibv_modify_qp(made.queue_.get(), &to,
+                            IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
   if (error != 0) return failure(device.name, "ibv_modify_qp of a DC target to INIT", error);
   to = {};
   to.qp_state = IBV_QPS_RTR;

@@ -22,6 +22,7 @@ struct DcEnd {
   PathEnd path{};
   uint32_t number = 0;
 };
+static_assert(sizeof(DcEnd) == 32);
 
 /// Whom a request is for, as each of them says.
 struct DcWay {

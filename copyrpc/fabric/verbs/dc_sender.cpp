@@ -104,7 +104,6 @@ bool DcSender::post(Slot slot, const DcRequest& request, uint64_t context) noexc
   return true;
 }
 
-
 /// The one with the least in flight; kNone: all are out of use.
 uint32_t DcSender::choose() const noexcept {
   uint32_t best = kNone;
@@ -209,10 +208,10 @@ Slot DcSender::completed(const ibv_wc& found, Pending& ended, int32_t& error) no
     return kNoSlot;
   }
   error = status_errno(found.status);
-  copykv::log_info("dc: a post to peer {} has failed: {}",
-                   static_cast<int32_t>(
-                       posts_[initiator.ring[position & (initiator.ring.size() - 1)]].peer),
-                   status_words(found.status));
+  copykv::log_info(
+      "dc: a post to peer {} has failed: {}",
+      static_cast<int32_t>(posts_[initiator.ring[position & (initiator.ring.size() - 1)]].peer),
+      status_words(found.status));
   return break_up(index, position, found.status, ended);
 }
 

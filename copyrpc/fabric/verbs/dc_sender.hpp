@@ -7,7 +7,8 @@
 // something rings once, and the last request of a ring is the signalled one.
 //
 // INVARIANTS
-//   I1  All that a flow has in flight is in one initiator: F1 holds within that. A flow with nothing
+//   I1  All that a flow has in flight is in one initiator: F1 holds within that. A flow with
+//   nothing
 //       in flight may take any.
 //   I2  in_flight of an initiator <= depth, and its last request is signalled: it never fills up
 //       with work whose end nobody is told.
@@ -19,8 +20,8 @@
 //     the post                 failed, with the reason
 //     behind it, same flow     failed: may or may not have happened
 //     behind it, other flows   has never left: waits again at the head of its flow
-//   The initiator goes through RESET back to RTS; the culprit's connection is given up by the owner.
-//   A flush that no error has preceded names nobody: then all that it had in flight fails.
+//   The initiator goes through RESET back to RTS; the culprit's connection is given up by the
+//   owner. A flush that no error has preceded names nobody: then all that it had in flight fails.
 #pragma once
 
 #include <cstdint>

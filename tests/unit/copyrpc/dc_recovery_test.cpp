@@ -96,8 +96,7 @@ TEST_CASE("a peer without receive entries is an error with a name, and only its 
   scene.connect(a, 1, b);
   scene.connect(a, 2, c);
   // b does not poll: its entries run out.
-  for (uint32_t at = 0; at < 60; ++at)
-    REQUIRE(scene.post(a, 1, b, at, at + 1) == Posted::yes);
+  for (uint32_t at = 0; at < 60; ++at) REQUIRE(scene.post(a, 1, b, at, at + 1) == Posted::yes);
   REQUIRE(scene.post(a, 2, c, 5, 100) == Posted::yes);
   a.fabric->submit();
   const uint64_t start_ns = scene.clock.now_ns();

@@ -69,8 +69,8 @@ struct DcScene {
   }
   static Fabric::Posted post(DcEndpoint& from, PeerId peer, DcEndpoint& to, uint32_t immediate,
                              uint64_t context, uint32_t bytes = 64) {
-    return from.fabric->write_immediate(peer, {&from.memory, 0, bytes}, to.memory.remote,
-                                        immediate, context);
+    return from.fabric->write_immediate(peer, {&from.memory, 0, bytes}, to.memory.remote, immediate,
+                                        context);
   }
   void poll(DcEndpoint& one) {
     std::array<Completion, 16> found;
