@@ -30,6 +30,7 @@ FabricOptions fabric_options(const DaemonOptions& options) {
   if (const auto index = parse_count(options.gid_index, 255); index)
     fabric.gid_index = static_cast<int32_t>(*index);
   fabric.relaxed_ordering = options.relaxed_ordering;
+  fabric.dc_initiators = options.dci_count;
   fabric.traffic_class = static_cast<uint8_t>(options.traffic_class);
   return fabric;
 }

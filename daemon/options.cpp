@@ -99,14 +99,13 @@ void add_settings(Settings& settings, DaemonOptions& options) {
   settings.add("attach-rate", options.attach_rate,
                "attaches per second of one process that goes on for long", {1, 1'000'000});
   settings.add("transport", options.transport,
-               "how ranks talk: auto, rc, ofi-tcp, ofi-shm, ofi:<provider>");
+               "how ranks talk: auto, rc, dc, ofi-tcp, ofi-shm, ofi:<provider>");
   settings.add("rendezvous", options.rendezvous,
                "how ranks find each other: tcp://host:port, file:///dir, pmix, none [none for one "
                "rank, pmix under a launcher]");
   settings.add("address", options.address,
                "address or interface that other ranks reach this one by [the rendezvous' own]");
-  settings.add("device", options.device,
-               "RDMA device [the nearest one that has an active port]");
+  settings.add("device", options.device, "RDMA device [the nearest one that has an active port]");
   settings.add("port", options.port, "port of the RDMA device, 0: the first active one", {0, 255});
   settings.add("gid-index", options.gid_index,
                "GID of the port, by its index; auto: RoCE v2 over IPv4 where there is one");
@@ -114,6 +113,8 @@ void add_settings(Settings& settings, DaemonOptions& options) {
                "let the RDMA device write to memory in any order within a post");
   settings.add("traffic-class", options.traffic_class,
                "of RoCE packets: DSCP times 4, for the switches' lossless class", {0, 255});
+  settings.add("dci-count", options.dci_count,
+               "of --transport dc: send queues (DC initiators) that all peers share", {1, 1'024});
   settings.add("job-secret-file", options.job_secret_file,
                "secret of the job for tcp:// [$COPYKV_JOB_SECRET; on loopback a file of the job]");
   settings.add_duration("rendezvous-timeout", options.rendezvous_timeout_ns,

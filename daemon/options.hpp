@@ -38,6 +38,7 @@ struct DaemonOptions {
   std::string gid_index = "auto";
   bool relaxed_ordering = false;
   uint32_t traffic_class = 0;
+  uint32_t dci_count = 16;
   std::string job_secret_file{};
   uint64_t rendezvous_timeout_ns = 30 * kNanosPerSecond;
   uint64_t receive_memory_bytes = uint64_t{64} << 20;

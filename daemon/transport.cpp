@@ -19,6 +19,7 @@ copyrpc::VerbsOptions verbs_options(const FabricOptions& options) {
   verbs.peers_max = options.peers_max;
   verbs.relaxed_ordering = options.relaxed_ordering;
   verbs.traffic_class = options.traffic_class;
+  verbs.initiators = options.dc_initiators;
   return verbs;
 }
 
@@ -39,8 +40,9 @@ Outcome<TransportChoice> choose_transport(const std::string& wanted, const Fabri
     return TransportChoice{wanted, "rc, as asked"};
   }
   if (wanted == "dc") {
-    return Failure{
-        "--transport dc: not part of this version; use rc, which runs on any RDMA device"};
+    const std::string missing = copyrpc::dc_missing(verbs_options(options));
+    if (!missing.empty()) return Failure{fmt::format("--transport dc: {}", missing)};
+    return TransportChoice{wanted, "dc, as asked"};
   }
   if (wanted == "sim") {
     return Failure{
@@ -48,14 +50,15 @@ Outcome<TransportChoice> choose_transport(const std::string& wanted, const Fabri
         "copykv-sim for that, and ofi-tcp or ofi-shm here"};
   }
   if (copyrpc::ofi_provider_of(wanted).empty()) {
-    return Failure{
-        fmt::format("--transport {}: use auto, rc, ofi-tcp, ofi-shm or ofi:<provider>", wanted)};
+    return Failure{fmt::format(
+        "--transport {}: use auto, rc, dc, ofi-tcp, ofi-shm or ofi:<provider>", wanted)};
   }
   return TransportChoice{wanted, fmt::format("{}, as asked", wanted)};
 }
 
 Outcome<std::unique_ptr<copyrpc::Fabric>> make_fabric(const TransportChoice& choice,
                                                       const FabricOptions& options) {
+  if (choice.name == "dc") return copyrpc::make_dc_fabric(verbs_options(options));
   if (choice.name == "rc") return copyrpc::make_rc_fabric(verbs_options(options));
   copyrpc::OfiOptions ofi;
   ofi.provider = copyrpc::ofi_provider_of(choice.name);

@@ -21,11 +21,12 @@ struct FabricOptions {
   std::string address{};  ///< to bind to; empty: the transport's choice
   uint32_t peers_max = 64;
   // Of the verbs transports.
-  std::string device{};     ///< empty: the nearest with an active port
-  uint32_t port = 0;        ///< 0: the first active one
-  int32_t gid_index = -1;   ///< -1: the best one
+  std::string device{};    ///< empty: the nearest with an active port
+  uint32_t port = 0;       ///< 0: the first active one
+  int32_t gid_index = -1;  ///< -1: the best one
   bool relaxed_ordering = false;
   uint8_t traffic_class = 0;
+  uint32_t dc_initiators = 16;  ///< of dc: send queues that all peers share
 };
 
 /// What --transport means on this machine. A transport that was asked for by name is used or the

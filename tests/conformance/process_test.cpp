@@ -70,8 +70,8 @@ struct Survivors {
 };
 
 TEST_CASE("a process that is killed under load is noticed, and a new one takes its number") {
-  if (World world; !world.transport().is_real || !world.keeps(&Transport::loss_untold) ||
-                   !world.keeps(&Transport::loss_fatal))
+  if (World world; !world.transport().is_real || !world.keeps(&Transport::one_process) ||
+                   !world.keeps(&Transport::loss_untold) || !world.keeps(&Transport::loss_fatal))
     return;
   Survivors survivors;
   Side& side = survivors.side;
@@ -99,7 +99,9 @@ TEST_CASE("a process that is killed under load is noticed, and a new one takes i
 }
 
 TEST_CASE("a process that is stopped holds nobody up, and hanging up ends what it was sent") {
-  if (World world; !world.transport().is_real || !world.keeps(&Transport::loss_fatal)) return;
+  if (World world; !world.transport().is_real || !world.keeps(&Transport::one_process) ||
+                   !world.keeps(&Transport::loss_fatal))
+    return;
   Survivors survivors;
   Side& side = survivors.side;
   PeerProcess peer(transport_under_test_name());

@@ -31,6 +31,7 @@ struct Transport {
   std::string refusals_untold;  ///< a refused access changes nothing, but the poster is not told
   std::string loss_untold;      ///< nobody is told of a peer's end
   std::string keys_counted;     ///< keys are given out in order: others than the fabric choose them
+  std::string one_process;      ///< its endpoints are all in one process, whatever their threads
   std::string loss_fatal;       ///< an endpoint must not end while others use it
 };
 
@@ -42,6 +43,8 @@ struct Transport {
 
 /// Reliable connected queue pairs; with two devices or more, each second endpoint is on the second.
 [[nodiscard]] Transport rc_transport();
+/// Dynamically connected transport of mlx5, likewise.
+[[nodiscard]] Transport dc_transport();
 
 /// The transport of that name; `absent` says so when there is none.
 [[nodiscard]] Transport make_transport(const std::string& name);

@@ -32,12 +32,16 @@ struct VerbsOptions {
   bool relaxed_ordering = false;  ///< registered memory may be written out of order within a post
   uint8_t traffic_class = 0;      ///< of routed packets (RoCE: DSCP and ECN)
   uint8_t service_level = 0;
+  uint32_t initiators = 16;  ///< of dc: send queues that all peers share (docs/adr, dc)
 };
 
 [[nodiscard]] copykv::Outcome<std::unique_ptr<Fabric>> make_rc_fabric(const VerbsOptions& options);
 
 /// Why an endpoint with these options cannot be had on this machine; empty: it can.
 [[nodiscard]] std::string rc_missing(const VerbsOptions& options);
+
+[[nodiscard]] copykv::Outcome<std::unique_ptr<Fabric>> make_dc_fabric(const VerbsOptions& options);
+[[nodiscard]] std::string dc_missing(const VerbsOptions& options);
 
 /// One port of one device, for whoever asks what there is.
 struct VerbsPort {

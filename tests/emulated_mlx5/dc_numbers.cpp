@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// Figures of the transport `dc` on the emulated device. They are of our code, or simulated: none is
+// of a ConnectX.
+//
+//   dc_numbers posts COUNT [N]   so many batches of 64 B from one endpoint to another, N in a turn,
+//                                for callgrind (instructions.py)
+//   dc_numbers allocations       those of 10,000 batches, after 10,000 others: exit 1 if there is
+//   one dc_numbers memory PEERS      what an endpoint that talks with so many peers takes
+//   dc_numbers initiators        messages a second with 1..32 initiators, simulated
+#include <malloc.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/random.hpp"
+#include "copyrpc/fabric/verbs/verbs_fabric.hpp"
+#include "tests/emulated_mlx5/emulated_mlx5.hpp"
+
+namespace {
+
+uint64_t allocations = 0;
+
+}  // namespace
+
+void* operator new(size_t bytes) {
+  ++allocations;
+  if (void* made = std::malloc(bytes)) return made;
+  throw std::bad_alloc();
+}
+void operator delete(void* one) noexcept {
+  std::free(one);
+}
+void operator delete(void* one, size_t) noexcept {
+  std::free(one);
+}
+
+namespace numbers {
+namespace {
+
+using namespace copyrpc;
+
+struct Endpoint {
+  std::unique_ptr<Fabric> fabric;
+  std::vector<std::byte> bytes = std::vector<std::byte>(4096);
+  Memory memory;
+  uint64_t arrived = 0;
+
+  explicit Endpoint(const VerbsOptions& options) {
+    auto made = make_dc_fabric(options);
+    if (!made) {
+      std::fprintf(stderr, "%s\n", made.error.c_str());
+      std::exit(1);
+    }
+    fabric = std::move(*made);
+    memory = *fabric->register_memory(bytes.data(), bytes.size(), Access::remote_write);
+  }
+  ~Endpoint() { fabric->deregister(memory); }
+
+  void poll() {
+    std::array<Completion, 32> found;
+    const uint32_t count = fabric->poll(found);
+    for (uint32_t at = 0; at < count; ++at)
+      if (found[at].kind == Completion::Kind::arrived) ++arrived;
+  }
+  bool post(PeerId peer, const Endpoint& to, uint64_t context) {
+    return fabric->write_immediate(peer, {&memory, 0, 64}, to.memory.remote, 1, context) ==
+           Fabric::Posted::yes;
+  }
+};
+
+VerbsOptions options_for(uint32_t peers, uint32_t initiators) {
+  VerbsOptions options;
+  options.address = "127.0.0.1";
+  options.peers_max = peers;
+  options.initiators = initiators;
+  return options;
+}
+
+void introduce(Endpoint& from, PeerId as, Endpoint& to) {
+  if (!from.fabric->connect(as, to.fabric->address())) std::exit(1);
+  while (!from.post(as, to, kUnsignalled)) {
+    from.poll();
+    to.poll();
+  }
+  from.fabric->submit();
+}
+
+void exchange(Endpoint& a, Endpoint& b, uint32_t count, uint32_t per_turn = 1) {
+  for (uint32_t at = 0; at < count; at += per_turn) {
+    for (uint32_t one = 0; one < per_turn; ++one)
+      if (!a.post(1, b, at + one + 1)) std::exit(1);
+    a.fabric->submit();
+    b.poll();
+    a.poll();
+  }
+}
+
+int posts(uint32_t count, uint32_t per_turn) {
+  emulated_mlx5::configure({});
+  Endpoint a(options_for(4, VerbsOptions{}.initiators));
+  Endpoint b(options_for(4, VerbsOptions{}.initiators));
+  introduce(a, 1, b);
+  exchange(a, b, count, per_turn);
+  std::printf("%u batches, %lu arrived\n", count, b.arrived);
+  return 0;
+}
+
+int allocations_of_many() {
+  emulated_mlx5::configure({});
+  Endpoint a(options_for(4, VerbsOptions{}.initiators));
+  Endpoint b(options_for(4, VerbsOptions{}.initiators));
+  introduce(a, 1, b);
+  exchange(a, b, 10'000);
+  const uint64_t before = allocations;
+  exchange(a, b, 10'000);
+  std::printf("%lu allocations in 10,000 batches\n", allocations - before);
+  return allocations == before ? 0 : 1;
+}
+
+int memory(uint32_t peers) {
+  emulated_mlx5::configure({});
+  const auto used = [] { return static_cast<uint64_t>(mallinfo2().uordblks + mallinfo2().hblkhd); };
+  const uint64_t before = used();
+  Endpoint a(options_for(peers, VerbsOptions{}.initiators));
+  const uint64_t ours = used() - before;
+  const uint64_t queues = emulated_mlx5::queue_bytes(emulated_mlx5::open_contexts().back());
+  std::printf(
+      "one rank with %u peers, %u initiators: queues of the device %.1f KiB, "
+      "our tables at most %.1f KiB (with the emulated device's own)\n",
+      peers, VerbsOptions{}.initiators, static_cast<double>(queues) / 1024,
+      static_cast<double>(ours) / 1024);
+  return 0;
+}
+
+/// Messages a second, simulated: `peers` targets in random order, so many in one turn.
+double rate(uint32_t initiators, uint32_t peers, uint32_t per_turn) {
+  copykv::ManualClock clock(1);
+  emulated_mlx5::Options device;
+  device.clock = &clock;
+  emulated_mlx5::configure(device);
+  std::vector<std::unique_ptr<Endpoint>> others;
+  Endpoint a(options_for(peers, initiators));
+  for (PeerId peer = 0; peer < peers; ++peer) {
+    auto& other = others.emplace_back(std::make_unique<Endpoint>(options_for(1, 1)));
+    if (!a.fabric->connect(peer, other->fabric->address())) std::exit(1);
+    while (!a.post(peer, *other, kUnsignalled)) {
+      a.poll();
+      other->poll();
+    }
+  }
+  copykv::Random random(1);
+  const uint64_t start_ns = clock.now_ns();
+  constexpr uint64_t kSpanNs = 2'000'000;
+  uint64_t posted = 0;
+  while (clock.now_ns() - start_ns < kSpanNs) {
+    for (uint32_t at = 0; at < per_turn; ++at) {
+      const auto peer = static_cast<PeerId>(random.below(peers));
+      if (a.post(peer, *others[peer], kUnsignalled)) ++posted;
+    }
+    a.fabric->submit();
+    clock.advance_ns(500);
+    a.poll();
+    for (const auto& other : others) other->poll();
+  }
+  uint64_t arrived = 0;
+  for (const auto& other : others) arrived += other->arrived;
+  return static_cast<double>(arrived) * 1e3 / static_cast<double>(kSpanNs);
+}
+
+int initiators() {
+  std::printf("simulated, million batches a second; a turn of 0.5 us stages up to 8 batches\n");
+  std::printf("%11s %8s %8s %8s\n", "initiators", "2 peers", "8 peers", "64 peers");
+  for (const uint32_t count : {1U, 2U, 4U, 8U, 16U, 32U})
+    std::printf("%11u %8.2f %8.2f %8.2f\n", count, rate(count, 2, 8), rate(count, 8, 8),
+                rate(count, 64, 8));
+  return 0;
+}
+
+}  // namespace
+}  // namespace numbers
+
+int main(int argc, char** argv) {
+  const std::string what = argc > 1 ? argv[1] : "";
+  const auto number = static_cast<uint32_t>(argc > 2 ? std::atoi(argv[2]) : 0);
+  const auto per_turn = static_cast<uint32_t>(argc > 3 ? std::atoi(argv[3]) : 1);
+  if (what == "posts" && number > 0 && per_turn > 0) return numbers::posts(number, per_turn);
+  if (what == "allocations") return numbers::allocations_of_many();
+  if (what == "memory" && number > 0) return numbers::memory(number);
+  if (what == "initiators") return numbers::initiators();
+  std::fprintf(stderr,
+               "usage: dc_numbers posts COUNT [N] | allocations | memory PEERS | initiators\n");
+  return 2;
+}
