@@ -49,6 +49,7 @@ class RcQueuePair {
   /// To the states RTR and RTS. False: the device refuses the peer's numbers.
   [[nodiscard]] bool connect(const Device& device, const RcEnd& remote) noexcept;
 
+  [[nodiscard]] ibv_qp* raw() const noexcept { return queue_.get(); }
   [[nodiscard]] bool exists() const noexcept { return queue_ != nullptr; }
   [[nodiscard]] RcEnd end(const Device& device) const noexcept;
   [[nodiscard]] uint32_t number() const noexcept { return queue_->qp_num; }
