@@ -95,6 +95,7 @@ class Ranks(unittest.TestCase):
         victim = self.ranks.daemons[2]
         for _ in range(2):
             victim.kill()
+            victim.log.close()
             self.until(TOLD_SECONDS_MAX, lambda: NO_DAEMON in self.codes(0))
             # The others go on with each other.
             self.assertIn(DONE, self.codes(0))
