@@ -54,6 +54,7 @@ std::vector<Check> examine(const Common& common, bool fix) {
       check_locked_memory(locked.rlim_cur),
       check_open_files(files.rlim_cur, files.rlim_max),
       check_membarrier(),
+      check_rdma("/sys/class/infiniband", "/dev/infiniband"),
       check_runtime_dir(common.runtime_dir, common.job),
   };
   for (Check& check : check_ranks(common, fix)) checks.push_back(std::move(check));

@@ -21,6 +21,6 @@ for end in 0 1; do
   ip neigh replace "$other" lladdr "$(cat /sys/class/net/$far/address)" dev "veth$end"
   rdma link add "rxe$end" type rxe netdev "veth$end"
 done
-# Soft-RoCE works in these threads. They come before whoever polls: a poller that waits for what they
-# do would else hold them up until the scheduler takes its turn, 8 ms later.
+# Soft-RoCE works in these threads. They come before whoever polls: a poller that waits for what
+# they do would else hold them up until the scheduler takes its turn, 8 ms later.
 for thread in $(pgrep ksoftirqd); do chrt -f -p 1 "$thread"; done

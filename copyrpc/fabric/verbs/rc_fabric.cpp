@@ -23,6 +23,7 @@
 #include "copyrpc/fabric/verbs/gid.hpp"
 #include "copyrpc/fabric/verbs/memory.hpp"
 #include "copyrpc/fabric/verbs/rc_queue_pair.hpp"
+#include "copyrpc/fabric/verbs/rc_sizes.hpp"
 #include "copyrpc/fabric/verbs/receive_queue.hpp"
 #include "copyrpc/fabric/verbs/send_ring.hpp"
 #include "copyrpc/fabric/verbs/side_channel.hpp"
@@ -34,38 +35,12 @@ using copykv::Failure;
 using copykv::Outcome;
 using namespace verbs;
 
-constexpr uint32_t kReceiveEntriesMin = 4096;
-constexpr uint32_t kReceivesPerPeer = 64;
-constexpr uint32_t kPostsInTotalMax = 16'384;
 constexpr uint32_t kCompletionsPerPoll = 32;
 constexpr uint32_t kInlineBytes = 220;  // with its headers 256 B: four basic blocks of mlx5
-constexpr uint32_t kPiecesMax = 8;      // of one post that is larger than a message may be
 constexpr uint64_t kTransferBytesMax = uint64_t{1} << 30;
 // Connection events are rare, and asking for them is a system call.
 constexpr uint32_t kPollsPerProgress = 64;
 constexpr uint32_t kPollsPerProgressBusy = 8;  ///< while a connection comes up
-
-struct Sizes {
-  uint32_t receives = 0;
-  uint32_t posts_to_one = 0;
-  uint32_t posts_in_total = 0;
-};
-
-Sizes sizes_of(const VerbsOptions& options, const Device& device) {
-  Sizes sizes;
-  const auto most = static_cast<uint32_t>(device.limits.max_srq_wr);
-  sizes.receives = options.receive_entries;
-  if (sizes.receives == 0)
-    sizes.receives =
-        std::min(std::max(options.peers_max * kReceivesPerPeer, kReceiveEntriesMin), most);
-  sizes.posts_to_one = std::max(
-      std::min(options.posts_max, static_cast<uint32_t>(device.limits.max_qp_wr)), kPiecesMax);
-  // Unsignalled requests of every peer at once must leave room for a signalled one.
-  const uint32_t tails = options.peers_max * SendRing::unsignalled_max(sizes.posts_to_one);
-  sizes.posts_in_total = std::max(
-      {std::min(options.peers_max * sizes.posts_to_one, kPostsInTotalMax), tails * 2, kPiecesMax});
-  return sizes;
-}
 
 class RcFabric final : public Fabric, private SideEvents {
  public:
@@ -134,7 +109,7 @@ class RcFabric final : public Fabric, private SideEvents {
 
   const VerbsOptions options_;
   Device device_;
-  const Sizes sizes_;
+  const RcEndpointSizes sizes_;
   FabricLimits limits_;
   uint32_t message_bytes_max_ = 0;
   std::optional<CompletionQueue> completions_;
@@ -152,7 +127,7 @@ class RcFabric final : public Fabric, private SideEvents {
 RcFabric::RcFabric(const VerbsOptions& options, Device device)
     : options_(options),
       device_(std::move(device)),
-      sizes_(sizes_of(options, device_)),
+      sizes_(endpoint_sizes(options, device_)),
       peers_(options.peers_max),
       pending_(sizes_.posts_in_total + options.peers_max * 2 + kCompletionsPerPoll) {
   message_bytes_max_ =

@@ -46,6 +46,36 @@ Verdict verdict_of(const Check& check) {
 
 }  // namespace
 
+/// A port as the kernel shows it.
+void make_port(const std::filesystem::path& root, const char* state) {
+  const auto port = root / "classes" / "mlx5_0" / "ports" / "1";
+  std::filesystem::create_directories(port);
+  std::filesystem::create_directories(root / "nodes");
+  std::ofstream(port / "state") << state << "\n";
+  std::ofstream(port / "link_layer") << "Ethernet\n";
+  std::ofstream(port / "rate") << "100 Gb/sec (4X EDR)\n";
+}
+
+TEST_CASE("RDMA ports, who may open them, and what auto takes") {
+  const std::filesystem::path root =
+      std::filesystem::temp_directory_path() / ("copykv-rdma-" + std::to_string(::getpid()));
+  const auto look = [&] {
+    return check_rdma((root / "classes").string(), (root / "nodes").string());
+  };
+  CHECK(look().verdict == Verdict::ok);
+  CHECK(look().finding.find("ofi-tcp") != std::string::npos);
+  make_port(root, "4: ACTIVE");
+  CHECK(look().verdict == Verdict::warn);  // there is no node to open
+  CHECK_FALSE(look().remedy.empty());
+  std::ofstream(root / "nodes" / "uverbs0") << "";
+  CHECK(look().verdict == Verdict::ok);
+  CHECK(look().finding.find("mlx5_0 port 1 RoCE, ACTIVE, 100 Gb/sec") == 0);
+  CHECK(look().finding.find("takes rc") != std::string::npos);
+  make_port(root, "1: DOWN");
+  CHECK(look().verdict == Verdict::warn);
+  std::filesystem::remove_all(root);
+}
+
 TEST_CASE("limits are judged at their edges", "[doctor]") {
   CHECK(verdict_of(check_cores(8, 2)) == Verdict::ok);
   CHECK(verdict_of(check_cores(8, 1)) == Verdict::warn);
