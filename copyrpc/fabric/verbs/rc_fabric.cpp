@@ -214,6 +214,7 @@ void RcFabric::up(PeerId peer, Slot slot) noexcept {
 }
 
 void RcFabric::lost(PeerId peer, int32_t error) noexcept {
+  copykv::log_info("rc: peer {} is lost: {}", peer, std::strerror(error));
   peers_[peer] = {Peer::State::lost, kNoSlot};
   pending_.push({Completion::Kind::peer_lost, error, peer, 0, 0});
 }

@@ -21,7 +21,9 @@ namespace {
 constexpr uint32_t kStrangersMax = 16;
 constexpr uint32_t kEventsPerProgress = 64;
 constexpr uint32_t kCallersPerProgress = 16;
-constexpr uint64_t kPatienceNs = 5 * copykv::kNanosPerSecond;
+constexpr uint64_t kStrangerPatienceNs = 5 * copykv::kNanosPerSecond;
+// Of connections that are being made. Long: neither side may be polled while its process starts up.
+constexpr uint64_t kPatienceNs = 30 * copykv::kNanosPerSecond;
 // What epoll names besides slots.
 constexpr uint32_t kListenerNumber = ~0U;
 constexpr uint32_t kWatchedNumber = ~0U - 1;
@@ -211,7 +213,8 @@ void SideChannel::set_state(Link& link, State state) noexcept {
                      state == State::adopted;
   coming_up_ -= link.deadline_ns != 0;
   coming_up_ += waits;
-  link.deadline_ns = waits ? now_ns() + kPatienceNs : 0;
+  const uint64_t patience_ns = state == State::greeting ? kStrangerPatienceNs : kPatienceNs;
+  link.deadline_ns = waits ? now_ns() + patience_ns : 0;
   link.state = state;
 }
 
