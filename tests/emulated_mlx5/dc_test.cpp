@@ -94,7 +94,7 @@ TEST_CASE("bounds, access, deregistered memory and the access key") {
     Three three;
     if (deregistered) {
       ibv_dereg_mr(three.b.mr);
-      three.b.mr = ibv_reg_mr(three.b.pd, three.b.bytes.data(), 8, IBV_ACCESS_LOCAL_WRITE);
+      three.b.mr = ibv_reg_mr(three.b.pd, three.b.bytes.data(), 8, int{IBV_ACCESS_LOCAL_WRITE});
     }
     REQUIRE(three.write_b(what) == 0);
     (void)three.time.run(three.a.cq);

@@ -140,7 +140,7 @@ TEST_CASE("memory that peers write must be writable here; RoCE wants the routing
   options.ethernet = true;
   configure(options);
   Host host;
-  CHECK(ibv_reg_mr(host.pd, host.bytes.data(), 64, IBV_ACCESS_REMOTE_WRITE) == nullptr);
+  CHECK(ibv_reg_mr(host.pd, host.bytes.data(), 64, int{IBV_ACCESS_REMOTE_WRITE}) == nullptr);
   ibv_ah_attr way{};
   way.port_num = 1;
   CHECK(ibv_create_ah(host.pd, &way) == nullptr);
