@@ -73,7 +73,7 @@ uint32_t usable_cores() {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
   if (::sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return 1;
-  return std::max(1, CPU_COUNT(&allowed));
+  return static_cast<uint32_t>(std::max(1, CPU_COUNT(&allowed)));
 }
 
 Outcome<std::vector<std::string>> fork_map(size_t count, uint32_t jobs,

@@ -5,6 +5,7 @@
 //   DIR/summary.json                        per experiment: medians with their intervals
 //   DIR/runs.csv                            a line per run
 //   DIR/manifest.json                       what was run, how, and which file is which
+//   DIR/report.html                         all of it, beside what was published
 #include <fmt/format.h>
 #include <sys/stat.h>
 
@@ -302,6 +303,10 @@ int reproduce(const Command& command) {
     const auto written = write_text(fmt::format("{}/{}", command.directory, name), text);
     if (!written) return fail(written.error);
   }
+  const auto reported = write_html_report({command.directory + "/runs", "published"},
+                                          command.directory + "/report.html",
+                                          "copykv: a published round-trip analysis, again");
+  if (!reported) return fail(reported.error);
   print(done);
   fmt::print(
       "\n{} experiments, {} runs of each; the simulated ones took {:.0f} s; {}/manifest.json\n",
