@@ -17,6 +17,13 @@ namespace copykv::bench {
 [[nodiscard]] int compare_command(int argc, const char* const* argv);
 [[nodiscard]] int fit_command(int argc, const char* const* argv);
 [[nodiscard]] int reproduce_command(int argc, const char* const* argv);
+[[nodiscard]] int model_command(int argc, const char* const* argv);
+[[nodiscard]] int plan_command(int argc, const char* const* argv);
+[[nodiscard]] int report_command(int argc, const char* const* argv);
+
+/// What report_command does: results (files, directories, "published") as one HTML file.
+[[nodiscard]] Outcome<void> write_html_report(const std::vector<std::string>& paths,
+                                              const std::string& output, const std::string& title);
 
 /// Writes what the options of a point ask for: table, document, percentiles. `document` is what
 /// goes to --json.
@@ -36,7 +43,9 @@ void add_preset_lists(std::vector<std::string>& arguments);
 /// What differs between two documents (points of a sweep are compared in order).
 struct Comparison {
   std::string table{};
-  bool worse = false;  ///< beyond what was allowed
+  std::string markdown{};
+  bool worse = false;     ///< beyond what was allowed, and significantly
+  bool untested = false;  ///< something changed by more, with too few runs to say whether by chance
 };
 [[nodiscard]] Outcome<Comparison> compare_documents(const Json& base, const Json& changed,
                                                     double fail_over);

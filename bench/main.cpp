@@ -2,7 +2,6 @@
 // benchkv: picks the command; run is the default.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <string_view>
 #include <vector>
@@ -11,8 +10,6 @@
 
 namespace copykv::bench {
 namespace {
-
-constexpr std::array<std::string_view, 3> kNotYet = {"report", "model", "plan"};
 
 int usage_error(std::string_view line) {
   fmt::print(stderr, "benchkv: {}\n", line);
@@ -27,13 +24,15 @@ int dispatch(int argc, const char* const* argv) {
   if (command == "fit") return fit_command(rest_count, rest.data());
   if (command == "reproduce") return reproduce_command(rest_count, rest.data());
   if (command == "compare") return compare_command(rest_count, rest.data());
-  if (std::find(kNotYet.begin(), kNotYet.end(), command) != kNotYet.end()) {
-    return usage_error(fmt::format("{} is not available yet", command));
-  }
+  if (command == "model") return model_command(rest_count, rest.data());
+  if (command == "plan") return plan_command(rest_count, rest.data());
+  if (command == "report") return report_command(rest_count, rest.data());
   if (command == "sweep") return sweep_command(rest_count, rest.data());
   if (command.empty() || command == "run") return run_command(rest_count, rest.data());
-  return usage_error(fmt::format(
-      "no command '{}'; known are run (the default), sweep, compare, fit and reproduce", command));
+  return usage_error(
+      fmt::format("no command '{}'; known are run (the default), sweep, reproduce, report, "
+                  "model, plan, compare and fit",
+                  command));
 }
 
 }  // namespace

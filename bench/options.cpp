@@ -115,6 +115,7 @@ void register_report(Settings& settings, RunOptions& o) {
   settings.add("json", o.json_path, "write the document (schema 1) there; - is stdout");
   settings.add("histograms", o.histograms, "with buckets in the document");
   settings.add("hgrm", o.hgrm_path, "write HdrHistogram percentile output (microseconds) there");
+  settings.add("hdr", o.hdr_path, "write an HdrHistogram log there, one interval per run");
   settings.add("quiet", o.quiet, "no progress line and no table");
 }
 

@@ -74,6 +74,7 @@ struct RunOptions {
   std::vector<std::string> slo_texts{};
   std::string json_path{};
   std::string hgrm_path{};
+  std::string hdr_path{};
   bool histograms = false;
   bool quiet = false;
 

@@ -25,6 +25,8 @@ using Json = nlohmann::ordered_json;
 
 /// All operations of all runs, in microseconds; of an open loop the response times.
 [[nodiscard]] std::string to_hgrm(const Report& report);
+/// The same, run by run, as an HdrHistogram log in ns (hdr_log.hpp).
+[[nodiscard]] std::string to_hdr(const Report& report);
 
 /// To a file, or to stdout when `path` is "-".
 [[nodiscard]] Outcome<void> write_text(const std::string& path, const std::string& text);

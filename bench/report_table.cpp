@@ -6,6 +6,7 @@
 
 #include "base/units.hpp"
 #include "bench/confidence.hpp"
+#include "bench/hdr_log.hpp"
 #include "bench/report.hpp"
 
 namespace copykv::bench {
@@ -226,6 +227,18 @@ std::string to_hgrm(const Report& report) {
     latencies += open ? run.measured.response : run.measured.service;
   }
   return latencies.all().to_hgrm();
+}
+
+std::string to_hdr(const Report& report) {
+  const bool open = report.options.arrival != Arrival::closed;
+  std::vector<HdrInterval> intervals;
+  double start_s = 0;
+  for (const RunResult& run : report.runs) {
+    const Measurement& m = run.measured;
+    intervals.push_back({start_s, m.seconds(), (open ? m.response : m.service).all()});
+    start_s += m.seconds();
+  }
+  return to_hdr_log(intervals);
 }
 
 }  // namespace copykv::bench

@@ -4,6 +4,7 @@
 //   DIR/runs/<group>-<number>-r<run>.json   a document (schema 1) of each run
 //   DIR/summary.json                        per experiment: medians with their intervals
 //   DIR/runs.csv                            a line per run
+//   DIR/report.html                         all of it, explained (report_html/)
 //   DIR/manifest.json                       what was run, how, and which file is which
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -303,8 +304,13 @@ int reproduce(const Command& command) {
     if (!written) return fail(written.error);
   }
   print(done);
+  const auto reported = write_html_report(
+      {"published", command.directory + "/runs"}, command.directory + "/report.html",
+      fmt::format("{}: {}", command.what,
+                  command.options.transport == "sim" ? "simulated" : "simulated and measured"));
+  if (!reported) return fail(reported.error);
   fmt::print(
-      "\n{} experiments, {} runs of each; the simulated ones took {:.0f} s; {}/manifest.json\n",
+      "\n{} experiments, {} runs of each; the simulated ones took {:.0f} s; {}/report.html\n",
       done.size(), command.options.runs, simulated_seconds, command.directory);
   return kExitOk;
 }

@@ -13,6 +13,9 @@ Outcome<void> write_outputs(const Report& report) {
   if (!options.hgrm_path.empty()) {
     if (auto written = write_text(options.hgrm_path, to_hgrm(report)); !written) return written;
   }
+  if (!options.hdr_path.empty()) {
+    if (auto written = write_text(options.hdr_path, to_hdr(report)); !written) return written;
+  }
   if (!options.json_path.empty()) {
     const std::string text = to_json(report).dump(2) + "\n";
     if (auto written = write_text(options.json_path, text); !written) return written;

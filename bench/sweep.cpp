@@ -132,8 +132,8 @@ int sweep_command(int argc, const char* const* argv) {
     points.push_back(std::move(std::get<RunOptions>(parsed)));
     points.back().point = static_cast<uint32_t>(points.size() - 1);
   }
-  if (!points.front().hgrm_path.empty()) {
-    fmt::print(stderr, "benchkv: --hgrm holds one point: take --json with --histograms\n");
+  if (!points.front().hgrm_path.empty() || !points.front().hdr_path.empty()) {
+    fmt::print(stderr, "benchkv: --hgrm and --hdr hold one point: take --json with --histograms\n");
     return kExitUsage;
   }
   watch_interrupts();

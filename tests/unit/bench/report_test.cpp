@@ -197,19 +197,47 @@ TEST_CASE("a sweep is one command line per value") {
 }
 
 TEST_CASE("comparisons find what became worse, and only that") {
-  const Json base = to_json(make_report(parse({})));
-  Json faster = base;
-  faster["runs"][0]["ops_per_second"] = 4000.0;
-  Json slower = base;
-  slower["runs"][0]["ops_per_second"] = 1880.0;
-  Json late = base;
-  late["runs"][0]["latency_ns"]["all"]["p99"] = 900;
+  Json base = to_json(make_report(parse({})));
+  for (int run = 1; run < 5; ++run) base["runs"].push_back(base["runs"][0]);
+  const auto with = [&](const char* path, std::vector<double> values) {
+    Json changed = base;
+    for (size_t run = 0; run < 5; ++run) {
+      changed["runs"][run][Json::json_pointer(path)] = values[run];
+    }
+    return changed;
+  };
+  const Json faster = with("/ops_per_second", {4000, 4001, 4002, 4003, 4004});
+  const Json slower = with("/ops_per_second", {1880, 1881, 1879, 1882, 1878});
+  const Json late = with("/latency_ns/all/p99", {900, 901, 902, 903, 904});
   CHECK_FALSE(compare_documents(base, base, 0)->worse);
   CHECK_FALSE(compare_documents(base, faster, 0.05)->worse);
   CHECK(compare_documents(base, slower, 0.05)->worse);
   CHECK_FALSE(compare_documents(base, slower, 0.07)->worse);
   CHECK(compare_documents(base, late, 0.05)->worse);
   CHECK(compare_documents(base, late, 0.05)->table.find("WORSE") != std::string::npos);
+  CHECK(compare_documents(base, late, 0.05)->markdown.find("| WORSE |") != std::string::npos);
+}
+
+TEST_CASE("comparisons fail on neither drift nor trifles nor single runs") {
+  Json base = to_json(make_report(parse({})));
+  const Json single = base;
+  for (int run = 1; run < 6; ++run) base["runs"].push_back(base["runs"][0]);
+  Json changed = base;
+  // Median 20 % lower, but the runs scatter as much on both sides.
+  const double before[] = {2000, 1000, 2100, 1100, 2050, 2000};
+  const double after[] = {1600, 2100, 1000, 1600, 2200, 1100};
+  for (size_t run = 0; run < 6; ++run) {
+    base["runs"][run]["ops_per_second"] = before[run];
+    changed["runs"][run]["ops_per_second"] = after[run];
+  }
+  CHECK_FALSE(compare_documents(base, changed, 0.05)->worse);
+  CHECK_FALSE(compare_documents(base, changed, 0.05)->untested);
+  Json slow = single;
+  slow["runs"][0]["ops_per_second"] = 500.0;
+  const auto compared = compare_documents(single, slow, 0.05);
+  CHECK_FALSE(compared->worse);
+  CHECK(compared->untested);
+  CHECK(compared->table.find("too few runs") != std::string::npos);
 }
 
 TEST_CASE("comparisons refuse what cannot be compared") {
