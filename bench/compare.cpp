@@ -84,7 +84,8 @@ void compare_figure(const Json& base, const Json& changed, const Figure& figure,
 std::string different_settings(const Json& base, const Json& changed) {
   std::string names;
   for (const auto& [key, value] : base.at("config").items()) {
-    if (key == "json" || key == "hgrm" || key == "hdr" || key == "quiet" || key == "histograms") continue;
+    if (key == "json" || key == "hgrm" || key == "hdr" || key == "quiet" || key == "histograms")
+      continue;
     if (changed.at("config").value(key, Json()) == value) continue;
     names += (names.empty() ? "" : ", ") + key;
   }
@@ -98,8 +99,8 @@ void compare_point(const Json& base, const Json& changed, double fail_over, Comp
   };
   result.table += fmt::format("{:<17}{:>26}{:>26}   (of the machine)\n", "line rtt ns", line(base),
                               line(changed));
-  result.markdown += fmt::format("| line rtt ns, of the machine | {} | {} | | | |\n", line(base),
-                                 line(changed));
+  result.markdown +=
+      fmt::format("| line rtt ns, of the machine | {} | {} | | | |\n", line(base), line(changed));
   const std::string different = different_settings(base, changed);
   if (different.empty()) return;
   result.table += fmt::format("settings differ: {}\n", different);
@@ -139,7 +140,8 @@ Outcome<Comparison> compare_documents(const Json& base, const Json& changed, dou
       }
       if (before.size() > 1) result.table += fmt::format("point {}\n", i + 1);
       result.markdown += fmt::format(
-          "\n{}{}, commit {} against {}\n\n| | base | new | change | p | |\n|---|--:|--:|--:|--:|---|\n",
+          "\n{}{}, commit {} against {}\n\n| | base | new | change | p | "
+          "|\n|---|--:|--:|--:|--:|---|\n",
           before.size() > 1 ? fmt::format("Point {}: ", i + 1) : std::string(),
           after[i].at("host").at("simulated") == true ? "simulated" : "measured",
           after[i].at("host").value("commit", "?"), before[i].at("host").value("commit", "?"));
@@ -196,7 +198,8 @@ int compare_command(int argc, const char* const* argv) {
   }
   if (!markdown_path.empty()) {
     const std::string verdict = compared->worse ? "**Worse**" : "Not worse";
-    const std::string head = fmt::format("### benchkv compare\n\n{} (allowed: {}).\n", verdict, allowed);
+    const std::string head =
+        fmt::format("### benchkv compare\n\n{} (allowed: {}).\n", verdict, allowed);
     if (const auto written = write_text(markdown_path, head + compared->markdown); !written) {
       return fail(written.error);
     }

@@ -7,8 +7,8 @@
 //   histogram   be32 0x1c849313, be32 payload bytes, be32 0, be32 significant digits (3),
 //               be64 lowest (1), be64 highest trackable value, be64 1.0 as IEEE 754, payload
 //   payload     counts by index as zigzag LEB128 (at most 9 bytes); -n stands for n empty ones
-// Indices are those of Histogram: it has HdrHistogram's layout. The zlib stream holds stored blocks:
-// nothing is compressed, and nothing has to be linked; empty buckets take no room anyway.
+// Indices are those of Histogram: it has HdrHistogram's layout. The zlib stream holds stored
+// blocks: nothing is compressed, and nothing has to be linked; empty buckets take no room anyway.
 #pragma once
 
 #include <string>

@@ -36,13 +36,15 @@ Outcome<analysis::WhatIf> read_what_if(const std::string& text, const analysis::
 int model_command(int argc, const char* const* argv) {
   std::string path;
   std::string what_if_text;
-  CLI::App app("benchkv model: fits models of a closed system to a sweep and judges them on the "
-               "points they have not seen",
-               "benchkv model");
+  CLI::App app(
+      "benchkv model: fits models of a closed system to a sweep and judges them on the "
+      "points they have not seen",
+      "benchkv model");
   app.add_option("FILE", path, "result of benchkv sweep, a directory of results, or 'published'")
       ->required();
-  app.add_option("--what-if", what_if_text,
-                 "STATION=FILE: a result with that station made cheaper, to confirm what saturates");
+  app.add_option(
+      "--what-if", what_if_text,
+      "STATION=FILE: a result with that station made cheaper, to confirm what saturates");
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {

@@ -70,18 +70,20 @@ void print_plan(const analysis::Series& series, const analysis::Plan& plan) {
   fmt::print("gives             {} ops/s, mean {}, p99 {}; {:.0f} % of what a rank can do\n",
              round_count(plan.rate_per_s), time(plan.response_s), time(plan.p99_s),
              100 * plan.utilisation);
-  fmt::print("by                {}, {:.1f} % wrong on points it had not seen; the number of ranks "
-             "is not modelled: measure it before relying on it\n\n",
-             plan.model, 100 * plan.held_out_rms);
+  fmt::print(
+      "by                {}, {:.1f} % wrong on points it had not seen; the number of ranks "
+      "is not modelled: measure it before relying on it\n\n",
+      plan.model, 100 * plan.held_out_rms);
 }
 
 }  // namespace
 
 int plan_command(int argc, const char* const* argv) {
   PlanFlags flags;
-  CLI::App app("benchkv plan: how many ranks and clients a target needs, by the model that "
-               "explains a sweep best",
-               "benchkv plan");
+  CLI::App app(
+      "benchkv plan: how many ranks and clients a target needs, by the model that "
+      "explains a sweep best",
+      "benchkv plan");
   app.add_option("FILE", flags.path, "result of benchkv sweep, or 'published'")->required();
   app.add_option("--rate", flags.rate, "operations per second of all ranks, such as 10M")
       ->required();

@@ -27,7 +27,8 @@ int report_command(int argc, const char* const* argv) {
   std::vector<std::string> paths;
   std::string output = "report.html";
   std::string title = "copykv: round trips, measured and explained";
-  CLI::App app("benchkv report: results as one HTML file that needs nothing else", "benchkv report");
+  CLI::App app("benchkv report: results as one HTML file that needs nothing else",
+               "benchkv report");
   app.add_option("FILE", paths,
                  "results of benchkv run or sweep, directories of results, or 'published'")
       ->required();

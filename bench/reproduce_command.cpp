@@ -303,13 +303,14 @@ int reproduce(const Command& command) {
     const auto written = write_text(fmt::format("{}/{}", command.directory, name), text);
     if (!written) return fail(written.error);
   }
-  const auto reported = write_html_report({command.directory + "/runs", "published"},
-                                          command.directory + "/report.html",
-                                          "copykv: a published round-trip analysis, again");
-  if (!reported) return fail(reported.error);
   print(done);
+  const auto reported = write_html_report(
+      {"published", command.directory + "/runs"}, command.directory + "/report.html",
+      fmt::format("{}: {}", command.what,
+                  command.options.transport == "sim" ? "simulated" : "simulated and measured"));
+  if (!reported) return fail(reported.error);
   fmt::print(
-      "\n{} experiments, {} runs of each; the simulated ones took {:.0f} s; {}/manifest.json\n",
+      "\n{} experiments, {} runs of each; the simulated ones took {:.0f} s; {}/report.html\n",
       done.size(), command.options.runs, simulated_seconds, command.directory);
   return kExitOk;
 }

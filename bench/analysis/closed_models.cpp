@@ -3,8 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
-#include "bench/analysis/minimize.hpp"
+#include "bench/simplex.hpp"
 
 namespace copykv::bench::analysis {
 namespace {
@@ -51,6 +52,21 @@ std::vector<std::vector<double>> starts_of(ModelKind kind, std::span<const LoadP
   return {{alone_s, 1 / fastest}, {alone_s, 0.5 / fastest}, {alone_s, 0.1 / fastest}};
 }
 
+// Starts over from where it ended, with a smaller simplex: a flat one can stop short of the least.
+double descend(const std::function<double(const std::vector<double>&)>& error_of,
+               std::vector<double>& at) {
+  constexpr double kLogBound = 40;
+  constexpr uint32_t kEvaluations = 250;
+  const std::vector<Bound> bounds(at.size(), {-kLogBound, kLogBound});
+  double least = INFINITY;
+  for (const double step : {0.3, 0.1, 0.03, 0.01}) {
+    Least found = find_least(error_of, at, bounds, step / (2 * kLogBound), kEvaluations);
+    if (found.value <= least) at = std::move(found.at);
+    least = std::min(least, found.value);
+  }
+  return least;
+}
+
 }  // namespace
 
 Solution mean_values(const Network& network, uint32_t customers) {
@@ -64,7 +80,8 @@ Solution mean_values(const Network& network, uint32_t customers) {
   for (uint32_t n = 1; n <= customers; ++n) {
     double response_s = 0;
     for (size_t k = 0; k < stations; ++k) {
-      const double half_served = network.service == Service::fixed ? solution.utilisation[k] / 2 : 0;
+      const double half_served =
+          network.service == Service::fixed ? solution.utilisation[k] / 2 : 0;
       solution.residence_s[k] = network.demands_s[k] * (1 + queue[k] - half_served);
       response_s += solution.residence_s[k];
     }
@@ -124,9 +141,9 @@ Model fit(ModelKind kind, std::span<const LoadPoint> points) {
     return model;
   }
   // Parameters are positive, and differ by orders of magnitude: their logarithms are searched.
-  const auto error_of = [&](std::span<const double> logs) {
+  const auto error_of = [&](const std::vector<double>& logs) {
     std::vector<double> parameters;
-    for (const double log : logs) parameters.push_back(std::exp(std::clamp(log, -40.0, 40.0)));
+    for (const double log : logs) parameters.push_back(std::exp(log));
     double sum = 0;
     for (const LoadPoint& point : points) {
       const double off = std::log(predict(kind, parameters, point.customers) / point.rate_per_s);
@@ -137,11 +154,11 @@ Model fit(ModelKind kind, std::span<const LoadPoint> points) {
   double best = INFINITY;
   for (std::vector<double> start : starts_of(kind, points)) {
     for (double& value : start) value = std::log(value);
-    const Minimum found = minimize(error_of, std::move(start));
-    if (found.value >= best) continue;
-    best = found.value;
+    const double found = descend(error_of, start);
+    if (found >= best) continue;
+    best = found;
     model.parameters.clear();
-    for (const double log : found.at) model.parameters.push_back(std::exp(log));
+    for (const double log : start) model.parameters.push_back(std::exp(log));
   }
   model.fit_error = std::sqrt(best / static_cast<double>(points.size()));
   return model;

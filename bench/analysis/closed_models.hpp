@@ -31,16 +31,16 @@ namespace copykv::bench::analysis {
 enum class Service : uint8_t { exponential, fixed };
 
 struct Network {
-  double delay_s = 0;                ///< per visit to no queue: wires, clients, thinking
-  std::vector<double> demands_s{};   ///< busy time per operation of each station
+  double delay_s = 0;               ///< per visit to no queue: wires, clients, thinking
+  std::vector<double> demands_s{};  ///< busy time per operation of each station
   Service service = Service::exponential;
 };
 
 struct Solution {
   double rate_per_s = 0;
-  double response_s = 0;               ///< without delay_s
-  std::vector<double> residence_s{};   ///< per station: waiting and service
-  std::vector<double> utilisation{};   ///< U_k = X D_k, the utilisation law
+  double response_s = 0;              ///< without delay_s
+  std::vector<double> residence_s{};  ///< per station: waiting and service
+  std::vector<double> utilisation{};  ///< U_k = X D_k, the utilisation law
 };
 
 /// Mean value analysis with N customers. Exact for exponential service; with fixed service times an

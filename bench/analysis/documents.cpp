@@ -4,23 +4,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <set>
 
+#include "bench/reference.hpp"
 
 namespace copykv::bench::analysis {
-
-extern const char* const kPublishedJson;  // bench/reference/published-2rank.json
 
 namespace {
 
 using Json = nlohmann::ordered_json;
 
 // These name neither the load nor the system.
-const std::set<std::string> kNotConditions = {"json", "hgrm",     "hdr",    "quiet",  "histograms",
-                                              "seed", "runs",     "slo",    "client_threads",
-                                              "config", "runtime_dir", "job", "rank"};
+const std::set<std::string> kNotConditions = {
+    "json",   "hgrm",           "hdr",    "quiet",       "histograms", "seed", "runs",
+    "slo",    "client_threads", "config", "runtime_dir", "job",        "rank", "duration",
+    "warmup", "sim_start_skew"};
 
 double number(const Json& object, const char* key, double missing = kUnknown) {
   const auto found = object.find(key);
@@ -40,9 +38,8 @@ const Json& child(const Json& object, const char* key) {
 }
 
 Latency latency_of(const Json& h) {
-  Latency out{number(h, "count", 0), number(h, "mean", 0), number(h, "p50", 0),
-              number(h, "p90", 0),   number(h, "p99", 0),  number(h, "p999", 0),
-              number(h, "max", 0),   {}};
+  Latency out{number(h, "count", 0), number(h, "mean", 0), number(h, "p50", 0), number(h, "p90", 0),
+              number(h, "p99", 0),   number(h, "p999", 0), number(h, "max", 0), {}};
   // The lower end of a bucket follows from the layout of the histogram: 2,048 of 1 ns, then each
   // power of two in 1,024.
   for (const Json& bucket : child(h, "buckets")) {
@@ -80,7 +77,8 @@ Cycles cycles_of(const Json& rows) {
 
 std::vector<Station> parts_of(const Json& way) {
   std::vector<Station> out;
-  for (const Json& part : child(way, "parts")) out.push_back({text(part, "name"), latency_of(part)});
+  for (const Json& part : child(way, "parts"))
+    out.push_back({text(part, "name"), latency_of(part)});
   return out;
 }
 
@@ -119,17 +117,28 @@ DaemonFigures daemon_of(const Json& daemon) {
   return out;
 }
 
+// Rates are sums over ranks, each of the time in which its own clients ran: where ranks begin one
+// after the other, operations over the whole time would count the idle ones.
+void add_rates(const Json& run, RunFigures& out) {
+  out.rate_per_s = number(run, "ops_per_second", 0);
+  out.remote_per_rank_per_s = number(child(run, "copyrpc"), "remote_ops_per_second_per_rank");
+  if (out.ranks.empty()) return;
+  double sum = 0;
+  for (const Named& rank : out.ranks) sum += rank.value;
+  if (out.rate_per_s > 0) out.remote_per_rank_per_s *= sum / out.rate_per_s;
+  out.rate_per_s = sum;
+}
+
 RunFigures run_of(const Json& run) {
   RunFigures out;
   out.seconds = number(run, "seconds", 0);
   out.operations = number(run, "operations", 0);
-  out.rate_per_s = number(run, "ops_per_second", 0);
   const Json& law = child(run, "littles_law");
   out.in_flight_mean = number(law, "in_flight_mean");
+  out.throughput_per_s = number(law, "throughput_per_second");
   out.latency_mean_ns = number(law, "latency_mean_ns");
   out.residual = number(law, "residual");
   const Json& rpc = child(run, "copyrpc");
-  out.remote_per_rank_per_s = number(rpc, "remote_ops_per_second_per_rank");
   out.messages_per_batch = number(rpc, "messages_per_batch_mean");
   out.batches_per_s = number(rpc, "batches_per_second");
   out.rtt = latency_of(child(rpc, "rtt_ns"));
@@ -144,6 +153,7 @@ RunFigures run_of(const Json& run) {
   for (const Json& rank : child(run, "ranks")) {
     out.ranks.push_back({text(rank, "rank"), number(rank, "ops_per_second", 0)});
   }
+  add_rates(run, out);
   for (const Json& row : child(run, "time_series")) {
     out.over_time.push_back({row.at(0).get<double>(), row.at(1).get<double>(), 1});
   }
@@ -164,10 +174,11 @@ Conditions conditions_of(const Json& document) {
   out.commit = text(host, "commit");
   out.kernel = text(host, "kernel");
   out.build = fmt::format("{} {}", text(host, "compiler"), text(host, "build_type"));
+  out.profile = text(child(host, "profile"), "name");
+  out.group = text(child(document, "experiment"), "group");
+  if (!out.group.empty()) out.settings.emplace_back("group", out.group);
   out.simulated = host.value("simulated", false);
-  const auto count = [&](const char* key) {
-    return static_cast<uint32_t>(number(config, key, 1));
-  };
+  const auto count = [&](const char* key) { return static_cast<uint32_t>(number(config, key, 1)); };
   out.ranks = count("ranks");
   out.daemons = count("daemon_threads");
   out.clients = count("client_threads");
@@ -179,81 +190,50 @@ Conditions conditions_of(const Json& document) {
   return out;
 }
 
-bool same_series(const Conditions& a, const Conditions& b) {
-  return a.settings == b.settings && a.transport == b.transport && a.simulated == b.simulated &&
-         a.published == b.published && a.cpu == b.cpu && a.commit == b.commit;
-}
-
-void add_point(Point point, Study& study) {
-  const auto same = [&](const Series& series) {
-    return same_series(series.points.front().conditions, point.conditions);
-  };
-  const auto found = std::find_if(study.series.begin(), study.series.end(), same);
-  if (found == study.series.end()) {
-    study.series.push_back({{}, {std::move(point)}});
-    return;
-  }
-  for (Point& other : found->points) {
-    if (other.conditions.clients != point.conditions.clients) continue;
-    std::move(point.runs.begin(), point.runs.end(), std::back_inserter(other.runs));
-    std::move(point.slos.begin(), point.slos.end(), std::back_inserter(other.slos));
-    return;
-  }
-  found->points.push_back(std::move(point));
-}
-
 // A published row gives rates and round trips, each of one run.
-void add_published(const Json& reference, Study& study) {
+Point published_point(const Json& reference, const Json& row) {
   const Json& stated = reference.at("conditions");
-  for (const Json& row : reference.at("rtt_by_clients")) {
-    Point point;
-    Conditions& c = point.conditions;
-    c.published = true;
-    c.transport = text(stated, "transport");
-    c.cpu = text(stated, "nic");
-    c.ranks = static_cast<uint32_t>(number(stated, "ranks", 2));
-    c.depth = static_cast<uint32_t>(number(stated, "queue_depth", 1));
-    c.clients = static_cast<uint32_t>(number(row, "clients_per_rank", 1));
-    c.settings = {{"published", "two ranks"}};
-    RunFigures run;
-    run.rate_per_s = number(row, "total_ops_per_s", 0);
-    run.remote_per_rank_per_s = number(row, "remote_per_rank_per_s");
-    run.rtt.count = 1;
-    run.rtt.p50_ns = 1e3 * number(row, "rtt_p50_us", 0);
-    run.rtt.mean_ns = 1e3 * number(row, "rtt_mean_us", 0);
-    if (c.clients == 16) {
-      for (const auto& [us, count] : child(reference, "rtt_histogram_16_clients_us").items()) {
-        const double low_ns = 1e3 * std::stod(us);
-        run.rtt.bins.push_back({low_ns, low_ns + 1e3, count.get<double>()});
-        run.rtt.max_ns = low_ns + 1e3;
-      }
-      run.rtt.count = 0;
-      for (const Bin& bin : run.rtt.bins) run.rtt.count += bin.count;
+  Point point;
+  Conditions& c = point.conditions;
+  c.published = true;
+  c.transport = text(stated, "network");
+  c.ranks = static_cast<uint32_t>(number(stated, "ranks", 2));
+  c.depth = static_cast<uint32_t>(number(stated, "queue_depth", 1));
+  c.clients = static_cast<uint32_t>(number(row, "clients", 1));
+  c.settings = {{"published", "two ranks"}};
+  RunFigures run;
+  run.rate_per_s = number(row, "total_ops_per_s", 0);
+  run.remote_per_rank_per_s = number(row, "remote_per_rank_per_s");
+  run.rtt.p50_ns = 1e3 * number(row, "rtt_p50_us", 0);
+  run.rtt.mean_ns = 1e3 * number(row, "rtt_mean_us", 0);
+  run.rtt.count = 1;
+  const Json& histogram = child(reference, "rtt_histogram");
+  if (number(histogram, "clients") == c.clients) {
+    run.rtt.count = 0;
+    for (const Json& bucket : child(histogram, "buckets")) {
+      const double low_ns = 1e3 * bucket.at(0).get<double>();
+      run.rtt.bins.push_back({low_ns, low_ns + 1e3, bucket.at(1).get<double>()});
+      run.rtt.count += run.rtt.bins.back().count;
+      run.rtt.max_ns = low_ns + 1e3;
     }
-    point.runs.push_back(std::move(run));
-    add_point(std::move(point), study);
   }
-}
-
-Outcome<Json> read_json(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  if (!file) return Failure{fmt::format("cannot read {}", path.string())};
-  Json document = Json::parse(file, nullptr, false);
-  if (document.is_discarded()) return Failure{fmt::format("{} is not JSON", path.string())};
-  return document;
+  point.runs.push_back(std::move(run));
+  return point;
 }
 
 }  // namespace
 
 const Json& published_reference() {
-  static const Json kReference = Json::parse(kPublishedJson);
+  static const Json kReference = Json::parse(dc_two_ranks_text());
   return kReference;
 }
 
 Outcome<void> add_document(const Json& document, Study& study) {
   try {
-    if (document.contains("rtt_by_clients")) {
-      add_published(document, study);
+    if (document.contains("rows")) {
+      for (const Json& row : document.at("rows")) {
+        add_point(published_point(document, row), study);
+      }
       return {};
     }
     if (!document.contains("schema")) return Failure{"no result of benchkv"};
@@ -278,71 +258,6 @@ Outcome<void> add_document(const Json& document, Study& study) {
     return Failure{fmt::format("not a document of benchkv: {}", error.what())};
   }
   return {};
-}
-
-void join(Study other, Study& study) {
-  for (Series& series : other.series) {
-    for (Point& point : series.points) add_point(std::move(point), study);
-  }
-  std::move(other.skipped.begin(), other.skipped.end(), std::back_inserter(study.skipped));
-}
-
-void arrange(Study& study) {
-  for (Series& series : study.series) {
-    std::sort(series.points.begin(), series.points.end(), [](const Point& a, const Point& b) {
-      return a.conditions.customers() < b.conditions.customers();
-    });
-  }
-  // A series is named by the settings in which it differs from some other one.
-  std::set<std::string> telling = {"ranks"};
-  for (const Series& series : study.series) {
-    for (const auto& [key, value] : series.points.front().conditions.settings) {
-      for (const Series& other : study.series) {
-        const Conditions& c = other.points.front().conditions;
-        if (c.published || series.points.front().conditions.published) continue;
-        const auto same = std::find(c.settings.begin(), c.settings.end(), std::pair(key, value));
-        if (same == c.settings.end()) telling.insert(key);
-      }
-    }
-  }
-  for (Series& series : study.series) {
-    const Conditions& c = series.points.front().conditions;
-    const std::string transport = c.transport == "none" ? "no network" : c.transport;
-    series.name = c.published ? "published" : transport + (c.simulated ? " (simulated)" : "");
-    for (const auto& [key, value] : c.settings) {
-      if (key == "transport" || value.empty() || !telling.contains(key)) continue;
-      series.name += key == "ranks" ? fmt::format(", {} rank{}", value, value == "1" ? "" : "s")
-                                    : fmt::format(", {} {}", key, value);
-    }
-  }
-}
-
-Outcome<Study> read_study(const std::string& path) {
-  namespace fs = std::filesystem;
-  std::vector<fs::path> files;
-  std::error_code error;
-  if (fs::is_directory(path, error)) {
-    for (const auto& entry : fs::recursive_directory_iterator(path, error)) {
-      if (entry.is_regular_file(error) && entry.path().extension() == ".json") {
-        files.push_back(entry.path());
-      }
-    }
-    std::sort(files.begin(), files.end());
-  } else {
-    files.emplace_back(path);
-  }
-  Study study;
-  for (const fs::path& file : files) {
-    const Outcome<Json> document = path == "published" ? published_reference() : read_json(file);
-    const std::string problem =
-        document ? add_document(*document, study).error : std::string(document.error);
-    if (problem.empty()) continue;
-    if (files.size() == 1) return Failure{fmt::format("{}: {}", file.string(), problem)};
-    study.skipped.push_back(fmt::format("{}: {}", file.filename().string(), problem));
-  }
-  if (study.series.empty()) return Failure{fmt::format("{} holds no result of benchkv", path)};
-  arrange(study);
-  return study;
 }
 
 }  // namespace copykv::bench::analysis

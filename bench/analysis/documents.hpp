@@ -65,23 +65,24 @@ using Cycles = std::vector<Sample>;
 struct RunFigures {
   double seconds = 0;
   double operations = 0;
-  double rate_per_s = 0;
-  double in_flight_mean = kUnknown;  ///< L, integrated over time
-  double latency_mean_ns = kUnknown; ///< W, of the stamps
+  double rate_per_s = 0;               ///< of all ranks, each while its own clients ran
+  double throughput_per_s = kUnknown;  ///< lambda, over the same time as L
+  double in_flight_mean = kUnknown;    ///< L, integrated over time
+  double latency_mean_ns = kUnknown;   ///< W, of the stamps
   double residual = kUnknown;
   double remote_per_rank_per_s = kUnknown;
   double messages_per_batch = kUnknown;
   double batches_per_s = kUnknown;
   Latency all{};
-  Latency rtt{};                   ///< from call to answer, at the daemon
-  std::vector<Station> causes{};   ///< get_local, get_remote, put_local, put_remote
-  std::vector<Station> stations{}; ///< of remote operations, in order
-  std::vector<Named> busy{};       ///< each kind of resource, mean share of the time
+  Latency rtt{};                    ///< from call to answer, at the daemon
+  std::vector<Station> causes{};    ///< get_local, get_remote, put_local, put_remote
+  std::vector<Station> stations{};  ///< of remote operations, in order
+  std::vector<Named> busy{};        ///< each kind of resource, mean share of the time
   std::vector<DaemonFigures> daemons{};
-  std::vector<Named> ranks{};      ///< operations per second of each
-  std::vector<Sample> over_time{}; ///< second, operations per second
-  Cycles turns{};                  ///< by items of a turn
-  Cycles batches{};                ///< by messages of a batch
+  std::vector<Named> ranks{};       ///< operations per second of each
+  std::vector<Sample> over_time{};  ///< second, operations per second
+  Cycles turns{};                   ///< by items of a turn
+  Cycles batches{};                 ///< by messages of a batch
   std::vector<std::string> failures{};
 
   [[nodiscard]] Latency local() const;
@@ -101,6 +102,8 @@ struct Conditions {
   std::string commit{};
   std::string kernel{};
   std::string build{};
+  std::string profile{};  ///< of a simulation
+  std::string group{};    ///< of `benchkv reproduce`
   bool simulated = false;
   bool published = false;
   uint32_t ranks = 1;
@@ -136,8 +139,8 @@ struct Point {
 };
 
 struct Series {
-  std::string name{};          ///< what tells it from the others
-  std::vector<Point> points{}; ///< by number of customers
+  std::string name{};           ///< what tells it from the others
+  std::vector<Point> points{};  ///< by number of customers
 };
 
 struct Study {
@@ -153,6 +156,12 @@ struct Study {
 
 /// The published two-rank measurement that the project carries along.
 [[nodiscard]] const nlohmann::ordered_json& published_reference();
+
+/// Adds a point to the series of its conditions; to the point, where it is there already.
+void add_point(Point point, Study& study);
+
+/// Series of three loads or more; all, when there are none: single points are for comparisons.
+[[nodiscard]] std::vector<const Series*> swept(const Study& study);
 
 /// Adds what `other` holds; points of the same conditions become one.
 void join(Study other, Study& study);

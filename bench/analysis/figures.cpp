@@ -68,9 +68,10 @@ Latency RunFigures::remote() const {
 
 std::string Conditions::caption() const {
   const std::string_view kind = published ? "published" : simulated ? "simulated" : "measured";
-  std::string text = fmt::format("{}, {}", kind, ranks == 1 && transport == "none"
-                                                     ? std::string("no network")
-                                                     : "transport " + transport);
+  std::string text = fmt::format(
+      "{}, {}", kind,
+      ranks == 1 && transport == "none" ? std::string("no network") : "transport " + transport);
+  if (!profile.empty()) text += ", profile " + profile;
   if (!cpu.empty()) text += ", " + cpu;
   if (!commit.empty()) text += ", commit " + commit;
   return text;

@@ -13,7 +13,8 @@ CycleParts cycle_parts(const Point& point) {
   double operations = 0;
   const Conditions& c = point.conditions;
   for (const RunFigures& run : point.runs) {
-    customer_ns += run.seconds * 1e9 * c.customers() * c.ranks;
+    if (run.rate_per_s <= 0) continue;
+    customer_ns += run.operations * 1e9 * c.customers() * c.ranks / run.rate_per_s;
     operations += run.operations;
     Latency l = run.local();
     Latency r = run.remote();
@@ -55,8 +56,8 @@ std::vector<Named> station_means(const Point& point) {
     for (size_t i = 0; i < run.stations.size(); ++i) {
       const Station& station = run.stations[i];
       if (means.size() <= i) means.push_back({station.name, 0});
-      means[i].value = (means[i].value * count + station.time.mean_ns * added) /
-                       std::max(1.0, count + added);
+      means[i].value =
+          (means[i].value * count + station.time.mean_ns * added) / std::max(1.0, count + added);
     }
     count += added;
   }

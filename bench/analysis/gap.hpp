@@ -16,12 +16,12 @@ namespace copykv::bench::analysis {
 /// Means over all operations of all runs of a point, ns.
 struct CycleParts {
   double cycle_ns = 0;
-  double think_ns = 0;        ///< Z
-  double latency_ns = 0;      ///< W
-  double local_ns = 0;        ///< Wl; W of all where nothing is local
-  double remote_ns = 0;       ///< Wr; 0 where nothing is remote
-  double remote_share = 0;    ///< p
-  bool known = false;         ///< the runs say all of it
+  double think_ns = 0;      ///< Z
+  double latency_ns = 0;    ///< W
+  double local_ns = 0;      ///< Wl; W of all where nothing is local
+  double remote_ns = 0;     ///< Wr; 0 where nothing is remote
+  double remote_share = 0;  ///< p
+  bool known = false;       ///< the runs say all of it
 };
 [[nodiscard]] CycleParts cycle_parts(const Point& point);
 

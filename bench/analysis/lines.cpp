@@ -43,8 +43,8 @@ double student_t_975(size_t degrees_of_freedom) noexcept {
   if (degrees_of_freedom <= kTable.size()) return kTable[degrees_of_freedom - 1];
   // Cornish-Fisher's first term; right to 0.2 % from 21 degrees on.
   constexpr double kNormal975 = 1.96;
-  return kNormal975 + (kNormal975 + std::pow(kNormal975, 3)) /
-                          (4 * static_cast<double>(degrees_of_freedom));
+  return kNormal975 +
+         (kNormal975 + std::pow(kNormal975, 3)) / (4 * static_cast<double>(degrees_of_freedom));
 }
 
 Line least_squares(std::span<const Sample> samples) {

@@ -122,7 +122,9 @@ Mixture fit_components(const std::vector<Place>& places, std::vector<Component> 
   return mixture;
 }
 
-const Mixture& better(const Mixture& a, const Mixture& b) { return a.bic <= b.bic ? a : b; }
+const Mixture& better(const Mixture& a, const Mixture& b) {
+  return a.bic <= b.bic ? a : b;
+}
 
 // The division that the search starts from decides which maximum it finds: several are tried.
 Mixture fit_two(const std::vector<Place>& places, double total, bool logarithmic) {
@@ -165,8 +167,7 @@ PeakAnalysis find_peaks(std::span<const Bin> bins) {
                      fit_components(logs, {moments(logs, 0, total, total)}, total, true));
   found.two = better(fit_two(plain, total, false), fit_two(logs, total, true));
   found.ashman_d = ashman(found.two);
-  const double smaller =
-      std::min(found.two.components[0].weight, found.two.components[1].weight);
+  const double smaller = std::min(found.two.components[0].weight, found.two.components[1].weight);
   found.two_peaks = found.one.bic - found.two.bic > kBicStrong && found.ashman_d > kAshmanApart &&
                     smaller >= kWeightLeast;
   return found;

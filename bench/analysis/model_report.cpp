@@ -67,8 +67,9 @@ std::string percent(double part) {
 
 void name_station(const std::optional<WhatIf>& what_if, Saturation& found) {
   if (found.stations.empty()) {
-    found.why = "the result holds no busy times of stations: the models below give the rate at "
-                "which some station saturates, not which";
+    found.why =
+        "the result holds no busy times of stations: the models below give the rate at "
+        "which some station saturates, not which";
     return;
   }
   const StationVerdict& busiest = found.stations.front();
@@ -86,12 +87,13 @@ void name_station(const std::optional<WhatIf>& what_if, Saturation& found) {
     found.why = busiest.name + " is busy for " + percent(busiest.utilisation) +
                 ", but the run with it made cheaper brought only " + percent(what_if->gain);
   } else if (what_if && what_if->station != busiest.name && what_if->gain >= kGainNamed) {
-    found.why = busiest.name + " is busy for " + percent(busiest.utilisation) +
-                ", but making " + what_if->station + " cheaper brought " + percent(what_if->gain);
+    found.why = busiest.name + " is busy for " + percent(busiest.utilisation) + ", but making " +
+                what_if->station + " cheaper brought " + percent(what_if->gain);
   } else {
     found.named = busiest.name;
-    found.why = "busy for " + percent(busiest.utilisation) + " of the time; halving it would bring " +
-                percent(busiest.gain_if_halved) + " by mean value analysis";
+    found.why = "busy for " + percent(busiest.utilisation) +
+                " of the time; halving it would bring " + percent(busiest.gain_if_halved) +
+                " by mean value analysis";
     if (what_if && what_if->station == busiest.name) {
       found.why += ", and a run with it made cheaper brought " + percent(what_if->gain);
     }
@@ -138,8 +140,8 @@ Saturation find_saturation(const std::vector<Named>& busy, LoadPoint at, double 
   network.delay_s = std::max(0.0, network.delay_s);
   const auto customers = static_cast<uint32_t>(at.customers);
   for (size_t k = 0; k < busy.size(); ++k) {
-    found.stations.push_back({busy[k].name, busy[k].value, network.demands_s[k],
-                              halved_gain(network, k, customers)});
+    found.stations.push_back(
+        {busy[k].name, busy[k].value, network.demands_s[k], halved_gain(network, k, customers)});
   }
   std::stable_sort(found.stations.begin(), found.stations.end(),
                    [](const StationVerdict& a, const StationVerdict& b) {

@@ -18,9 +18,9 @@ struct HeldOut {
 };
 
 struct Judged {
-  Model model{};                    ///< fitted to all points
+  Model model{};  ///< fitted to all points
   std::vector<HeldOut> held_out{};
-  double held_out_rms = kUnknown;   ///< unknown: too few points to hold any out
+  double held_out_rms = kUnknown;      ///< unknown: too few points to hold any out
   std::vector<Estimate> parameters{};  ///< range over the fits that each left one point out
 };
 
@@ -28,8 +28,8 @@ struct Judged {
 struct StationVerdict {
   std::string name{};
   double utilisation = 0;
-  double demand_s = 0;         ///< D = U / X
-  double gain_if_halved = 0;   ///< of the rate at most customers, by mean value analysis
+  double demand_s = 0;        ///< D = U / X
+  double gain_if_halved = 0;  ///< of the rate at most customers, by mean value analysis
 };
 
 /// A real run with that station made cheaper, against the series itself.
@@ -49,7 +49,7 @@ struct ModelReport {
   std::vector<Judged> ranked{};     ///< best on held-out points first
   double cycle_alone_s = 0;         ///< R1 + Z, of the smallest load
   double knee = 0;                  ///< N* = X_max (R1 + Z)
-  bool knee_measured = false;       ///< some point lies beyond it; else X_max is only the fastest seen
+  bool knee_measured = false;  ///< some point lies beyond it; else X_max is only the fastest seen
   Saturation saturation{};
 
   [[nodiscard]] double customers_max() const;

@@ -33,9 +33,8 @@ void print_models(Out out, const ModelReport& report) {
   fmt::format_to(out, "{:<37}{:>10}{:>10}   error at each point when it was left out\n", "model",
                  "held out", "fitted");
   for (const Judged& judged : report.ranked) {
-    const std::string held_out = std::isnan(judged.held_out_rms)
-                                     ? "-"
-                                     : fmt::format("{:.1f} %", 100 * judged.held_out_rms);
+    const std::string held_out =
+        std::isnan(judged.held_out_rms) ? "-" : fmt::format("{:.1f} %", 100 * judged.held_out_rms);
     fmt::format_to(out, "{:<37}{:>10}{:>8.1f} %  ", name_of(judged.model.kind), held_out,
                    100 * judged.model.fit_error);
     for (const HeldOut& point : judged.held_out) {

@@ -45,7 +45,8 @@ double think_s(const Series& series) {
 
 Outcome<Plan> plan(const Series& series, const ModelReport& report, const Target& target) {
   if (report.ranked.empty() || std::isnan(report.ranked.front().held_out_rms)) {
-    return Failure{"too few loads to judge a model on: sweep at least four, --client-threads 1,2,4,8"};
+    return Failure{
+        "too few loads to judge a model on: sweep at least four, --client-threads 1,2,4,8"};
   }
   const Judged& best = report.ranked.front();
   const Conditions& measured = series.points.front().conditions;
@@ -59,7 +60,8 @@ Outcome<Plan> plan(const Series& series, const ModelReport& report, const Target
     const double rate = best.model.rate_at(n);
     const double response_s = std::max(0.0, n / rate - idle_s);
     const double p99_s = response_s * tail_at(series, n);
-    if (target.p99_s > 0 && std::isnan(p99_s)) return Failure{"the sweep holds no p99: none can be planned"};
+    if (target.p99_s > 0 && std::isnan(p99_s))
+      return Failure{"the sweep holds no p99: none can be planned"};
     fastest_p99_s = std::min(fastest_p99_s, p99_s);
     if (target.p99_s > 0 && p99_s > target.p99_s) continue;
     // More customers for a few percent of rate are waiting, not working.

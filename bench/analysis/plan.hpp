@@ -25,10 +25,10 @@ struct Plan {
   uint32_t clients_per_rank = 0;
   uint32_t depth = 1;
   uint64_t memory_per_rank_bytes = 0;
-  double rate_per_s = 0;     ///< of all ranks, by the model
-  double response_s = 0;     ///< mean
-  double p99_s = 0;          ///< mean times p99 / mean as measured at the nearest load
-  double utilisation = 0;    ///< rate in parts of what the model says a rank can do
+  double rate_per_s = 0;   ///< of all ranks, by the model
+  double response_s = 0;   ///< mean
+  double p99_s = 0;        ///< mean times p99 / mean as measured at the nearest load
+  double utilisation = 0;  ///< rate in parts of what the model says a rank can do
   std::string model{};
   double held_out_rms = kUnknown;
 };

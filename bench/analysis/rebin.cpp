@@ -11,9 +11,10 @@ constexpr size_t kFew = 20;
 
 std::vector<Bin> coarser(const std::vector<Bin>& bins, size_t bins_max) {
   if (bins.empty()) return {};
-  const bool touching = std::adjacent_find(bins.begin(), bins.end(), [](const Bin& a, const Bin& b) {
-                          return b.low_ns > a.high_ns * 1.001 + 1;
-                        }) == bins.end();
+  const bool touching =
+      std::adjacent_find(bins.begin(), bins.end(), [](const Bin& a, const Bin& b) {
+        return b.low_ns > a.high_ns * 1.001 + 1;
+      }) == bins.end();
   if (touching && bins.size() <= bins_max) return bins;
   const double low = std::max(1.0, bins.front().low_ns);
   const double high = std::max(bins.back().high_ns, low * 1.001);

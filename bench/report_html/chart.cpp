@@ -214,8 +214,9 @@ void Chart::draw(const Layer& layer, const Scale& x, const Scale& y, std::string
           "stroke=\"{4}\" fill=\"none\"/>\n",
           px, y(at.low), y(at.high), px - 4, colour);
     }
-    out += fmt::format("<circle class=\"mark\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.6\" fill=\"{}\"/>\n",
-                       px, py, colour);
+    out +=
+        fmt::format("<circle class=\"mark\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.6\" fill=\"{}\"/>\n",
+                    px, py, colour);
   }
 }
 
@@ -237,9 +238,10 @@ void Chart::draw_axes(const Scale& x, const Scale& y, std::string& out) const {
   out += fmt::format("<text x=\"{}\" y=\"18\" class=\"title\">{}</text>\n", kLeft, escape(title_));
   out += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
                      (kLeft + kWidth - kRight) / 2, kHeight - kBottom + 36, escape(x_.label));
-  out += fmt::format("<text transform=\"translate(14 {}) rotate(-90)\" text-anchor=\"middle\">{}"
-                     "</text>\n",
-                     (kTop + kHeight - kBottom) / 2, escape(y_.label));
+  out += fmt::format(
+      "<text transform=\"translate(14 {}) rotate(-90)\" text-anchor=\"middle\">{}"
+      "</text>\n",
+      (kTop + kHeight - kBottom) / 2, escape(y_.label));
 }
 
 void Chart::draw_legend(std::string& out) const {
@@ -263,9 +265,8 @@ std::string Chart::svg() const {
     }
   }
   const double height = kHeight + kLegendRow * static_cast<double>(names.size());
-  std::string out = fmt::format(
-      "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n", kWidth, height,
-      escape(title_));
+  std::string out = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n",
+                                kWidth, height, escape(title_));
   const Scale x = scale_of(true);
   const Scale y = scale_of(false);
   draw_axes(x, y, out);

@@ -22,7 +22,7 @@ struct Axis {
 struct At {
   double x = 0;
   double y = 0;
-  double low = 0;   ///< of y; an error bar where low < high
+  double low = 0;  ///< of y; an error bar where low < high
   double high = 0;
 };
 

@@ -67,8 +67,8 @@ void Page::warning(std::string_view text) {
 void Page::table(std::string_view caption, const std::vector<std::string>& header,
                  const std::vector<std::vector<std::string>>& rows) {
   if (rows.empty()) return;
-  body_ += fmt::format("<div class=\"wide\"><table><caption>{}</caption>\n<thead><tr>",
-                       escape(caption));
+  body_ +=
+      fmt::format("<div class=\"wide\"><table><caption>{}</caption>\n<thead><tr>", escape(caption));
   for (const std::string& cell : header) body_ += fmt::format("<th>{}</th>", escape(cell));
   body_ += "</tr></thead>\n<tbody>\n";
   for (const auto& row : rows) {
@@ -90,8 +90,8 @@ void Page::figure(std::string_view svg, std::string_view caption) {
   } else {
     body_ += "<div class=\"figures\">\n";
   }
-  body_ += fmt::format("<figure>{}<figcaption>{}</figcaption></figure>\n{}", svg, escape(caption),
-                       kEnd);
+  body_ +=
+      fmt::format("<figure>{}<figcaption>{}</figcaption></figure>\n{}", svg, escape(caption), kEnd);
 }
 
 std::string Page::html(std::string_view title) const {

@@ -58,7 +58,9 @@ void add_conditions(Page& page, const analysis::Study& study) {
   page.heading("What was measured, and how");
   std::vector<std::vector<std::string>> rows;
   bool few_runs = false;
-  for (const analysis::Series& series : study.series) {
+  const auto swept = analysis::swept(study);
+  for (const analysis::Series* const chosen : swept) {
+    const analysis::Series& series = *chosen;
     const analysis::Conditions& c = series.points.front().conditions;
     std::string clients;
     size_t runs = 0;
@@ -68,7 +70,9 @@ void add_conditions(Page& page, const analysis::Study& study) {
     }
     few_runs = few_runs || (runs < 5 && !c.published);
     rows.push_back({series.name,
-                    c.published ? "published" : c.simulated ? "simulated" : "measured",
+                    c.published   ? "published"
+                    : c.simulated ? "simulated"
+                                  : "measured",
                     c.transport, fmt::format("{} x {}", c.ranks, c.daemons), clients,
                     fmt::format("{}", c.depth), fmt::format("{}", runs), c.cpu,
                     c.commit.empty() ? "-" : c.commit});
@@ -77,9 +81,14 @@ void add_conditions(Page& page, const analysis::Study& study) {
              {"series", "kind", "transport", "ranks x daemons", "clients per rank", "depth", "runs",
               "machine", "commit"},
              rows);
+  if (swept.size() < study.series.size()) {
+    page.note(fmt::format("{} more series of one or two loads stand among the variants.",
+                          study.series.size() - swept.size()));
+  }
   if (few_runs) {
-    page.warning("Some series have fewer than five runs: an interval over them is worth little, and "
-                 "a difference between series may be the drift between runs.");
+    page.warning(
+        "Some series have fewer than five runs: an interval over them is worth little, and "
+        "a difference between series may be the drift between runs.");
   }
   for (const analysis::Series& series : study.series) {
     for (const analysis::Point& point : series.points) {
@@ -92,10 +101,11 @@ void add_conditions(Page& page, const analysis::Study& study) {
     }
   }
   for (const std::string& skipped : study.skipped) page.note("not read: " + skipped);
-  page.note(fmt::format("Intervals in brackets are over runs: {}. Means are compared with means "
-                        "and medians with medians; rates are of all ranks that reported, never one "
-                        "rank's times their number.",
-                        kIntervalMethod));
+  page.note(
+      fmt::format("Intervals in brackets are over runs: {}. Means are compared with means "
+                  "and medians with medians; rates are of all ranks that reported, never one "
+                  "rank's times their number.",
+                  kIntervalMethod));
 }
 
 }  // namespace copykv::bench::html

@@ -58,17 +58,16 @@ void add_peaks(Page& page, const Series& series, const Point& point, const Laten
   }
   page.figure(chart.svg(), caption_of(series));
   if (peaks.two.components.empty()) return;
-  page.table(
-      fmt::format("{}, {} clients per rank: one component or two", series.name,
-                  point.conditions.clients),
-      {"fit", "components", "BIC"},
-      {{"one", mixture_text(peaks.one), fmt::format("{:.6g}", peaks.one.bic)},
-       {"two", mixture_text(peaks.two), fmt::format("{:.6g}", peaks.two.bic)},
-       {"verdict",
-        peaks.two_peaks ? fmt::format("two peaks (Ashman's D {:.1f})", peaks.ashman_d)
-                        : fmt::format("not two peaks (Ashman's D {:.1f}; above 2 is apart)",
-                                      peaks.ashman_d),
-        fmt::format("{:+.4g}", peaks.two.bic - peaks.one.bic)}});
+  page.table(fmt::format("{}, {} clients per rank: one component or two", series.name,
+                         point.conditions.clients),
+             {"fit", "components", "BIC"},
+             {{"one", mixture_text(peaks.one), fmt::format("{:.6g}", peaks.one.bic)},
+              {"two", mixture_text(peaks.two), fmt::format("{:.6g}", peaks.two.bic)},
+              {"verdict",
+               peaks.two_peaks ? fmt::format("two peaks (Ashman's D {:.1f})", peaks.ashman_d)
+                               : fmt::format("not two peaks (Ashman's D {:.1f}; above 2 is apart)",
+                                             peaks.ashman_d),
+               fmt::format("{:+.4g}", peaks.two.bic - peaks.one.bic)}});
 }
 
 void add_causes(Page& page, const Series& series, const Point& point) {
@@ -104,14 +103,16 @@ void add_causes(Page& page, const Series& series, const Point& point) {
 
 void add_histogram(Page& page, const analysis::Study& study) {
   page.heading("Histogram of the round trip: one peak or two");
-  page.paragraph("The busiest load of each series. With millions of operations BIC prefers two "
-                 "components for any shape that is not exactly a bell: two peaks are claimed only "
-                 "where the components also lie apart and the smaller one holds 2 % or more. The "
-                 "tail beyond p99.5 is drawn below and left out of the fit.");
+  page.paragraph(
+      "The busiest load of each series. With millions of operations BIC prefers two "
+      "components for any shape that is not exactly a bell: two peaks are claimed only "
+      "where the components also lie apart and the smaller one holds 2 % or more. The "
+      "tail beyond p99.5 is drawn below and left out of the fit.");
   Chart tail("Share of round trips that take longer", {"round trip", Unit::nanoseconds, true},
              {"share", Unit::number, true});
   std::string captions;
-  for (const Series& series : study.series) {
+  for (const Series* const swept : analysis::swept(study)) {
+    const Series& series = *swept;
     const Point& point = series.points.back();
     const Latency all = round_trips(point);
     if (all.bins.empty()) {
@@ -122,7 +123,8 @@ void add_histogram(Page& page, const analysis::Study& study) {
       double seen = 0;
       for (const Bin& bin : analysis::coarser(all.bins, 400)) {
         seen += bin.count;
-        if (bin.count > 0 && seen < all.count) curve.push_back({bin.high_ns, 1 - seen / all.count, 0, 0});
+        if (bin.count > 0 && seen < all.count)
+          curve.push_back({bin.high_ns, 1 - seen / all.count, 0, 0});
       }
       tail.line(series.name, curve);
       captions += (captions.empty() ? "" : " | ") + caption_of(series);

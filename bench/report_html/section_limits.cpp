@@ -36,7 +36,7 @@ std::vector<Sample> cycles_by_load(const Series& series) {
   return samples;
 }
 
-std::vector<Sample> recorded(const Series& series, analysis::Cycles analysis::RunFigures::* kind) {
+std::vector<Sample> recorded(const Series& series, analysis::Cycles analysis::RunFigures::*kind) {
   std::vector<Sample> samples;
   for (const Point& point : series.points) {
     for (const auto& run : point.runs) {
@@ -100,12 +100,12 @@ void add_model_table(Page& page, const Series& series, const ModelReport& report
                     short_text(judged.held_out_rms, Unit::share),
                     short_text(judged.model.fit_error, Unit::share), errors, parameters});
   }
-  page.table(fmt::format("{}: best on held-out points first; parameters with their range over the "
-                         "fits that left one point out",
-                         series.name),
-             {"model", "held out, rms", "fitted, rms", "customers: error when left out",
-              "parameters"},
-             rows);
+  page.table(
+      fmt::format("{}: best on held-out points first; parameters with their range over the "
+                  "fits that left one point out",
+                  series.name),
+      {"model", "held out, rms", "fitted, rms", "customers: error when left out", "parameters"},
+      rows);
 }
 
 void add_model_charts(Page& page, const Series& series, const ModelReport& report) {
@@ -121,8 +121,8 @@ void add_model_charts(Page& page, const Series& series, const ModelReport& repor
     const double n = point.conditions.customers();
     if (x.low <= 0) continue;
     rates.push_back({n, x.median / ranks, x.low / ranks, x.high / ranks});
-    cycles.push_back({n, 1e9 * n * ranks / x.median, 1e9 * n * ranks / x.high,
-                      1e9 * n * ranks / x.low});
+    cycles.push_back(
+        {n, 1e9 * n * ranks / x.median, 1e9 * n * ranks / x.high, 1e9 * n * ranks / x.low});
   }
   rate.band("measured", rates).marks("measured", rates);
   cycle.band("measured", cycles).marks("measured", cycles);
@@ -164,10 +164,12 @@ void add_stations(Page& page, const Series& series, const ModelReport& report) {
 
 void add_cycles(Page& page, const Study& study) {
   page.heading("Cycle time against the batch");
-  page.paragraph("T = a + b n is what one thread would give that works through a batch of n in "
-                 "turn. A good line here is not evidence for it by itself: in a saturated closed "
-                 "system the mean round trip grows in a line with n whatever saturates.");
-  for (const Series& series : study.series) {
+  page.paragraph(
+      "T = a + b n is what one thread would give that works through a batch of n in "
+      "turn. A good line here is not evidence for it by itself: in a saturated closed "
+      "system the mean round trip grows in a line with n whatever saturates.");
+  for (const Series* const swept : analysis::swept(study)) {
+    const Series& series = *swept;
     add_lines(page, series, "round trip by calls in flight", "calls in flight of a rank, mean",
               cycles_by_load(series));
     add_lines(page, series, "turn by its items", "items of a turn",
@@ -179,10 +181,12 @@ void add_cycles(Page& page, const Study& study) {
 
 void add_limits(Page& page, const Study& study) {
   page.heading("The limit of the rate, and its station");
-  page.paragraph("Each model is fitted to all points but one and judged on the one it has not "
-                 "seen, for every point in turn. A station is named as saturated only when it is "
-                 "busy (utilisation law) and the what-if run with it halved brings the most.");
-  for (const Series& series : study.series) {
+  page.paragraph(
+      "Each model is fitted to all points but one and judged on the one it has not "
+      "seen, for every point in turn. A station is named as saturated only when it is "
+      "busy (utilisation law) and the what-if run with it halved brings the most.");
+  for (const Series* const swept : analysis::swept(study)) {
+    const Series& series = *swept;
     if (series.points.size() < 3) {
       page.note(series.name + ": fewer than three loads, no model is judged.");
       continue;

@@ -45,8 +45,9 @@ std::vector<At> law_points(const Series& series) {
   std::vector<At> points;
   for (const Point& point : series.points) {
     for (const RunFigures& run : point.runs) {
-      if (std::isnan(run.in_flight_mean) || run.rate_per_s <= 0) continue;
-      points.push_back({run.rate_per_s * run.latency_mean_ns / 1e9, run.in_flight_mean, 0, 0});
+      if (std::isnan(run.in_flight_mean) || std::isnan(run.throughput_per_s)) continue;
+      points.push_back(
+          {run.throughput_per_s * run.latency_mean_ns / 1e9, run.in_flight_mean, 0, 0});
     }
   }
   return points;
@@ -61,7 +62,8 @@ void add_scaling(Page& page, const Study& study) {
   Chart curve("Throughput and latency", {"operations per second, all ranks", Unit::rate},
               {"mean round trip, or latency without one", Unit::nanoseconds, true});
   std::string captions;
-  for (const Series& series : study.series) {
+  for (const Series* const swept : analysis::swept(study)) {
+    const Series& series = *swept;
     page.table(caption_of(series),
                {"clients per rank", "round trip p50", "mean", "p99", "ops/s, all ranks",
                 "remote/s per rank", "latency p50 (client)"},
@@ -69,10 +71,10 @@ void add_scaling(Page& page, const Study& study) {
     std::vector<At> round_trips;
     std::vector<At> trade;
     for (const Point& point : series.points) {
-      const auto p50 =
-          point.over_runs([](const RunFigures& r) { return positive(r.rtt.p50_ns); });
-      const auto mean = point.over_runs(
-          [](const RunFigures& r) { return positive(r.rtt.count > 0 ? r.rtt.mean_ns : r.all.mean_ns); });
+      const auto p50 = point.over_runs([](const RunFigures& r) { return positive(r.rtt.p50_ns); });
+      const auto mean = point.over_runs([](const RunFigures& r) {
+        return positive(r.rtt.count > 0 ? r.rtt.mean_ns : r.all.mean_ns);
+      });
       if (p50.median > 0) {
         round_trips.push_back({point.conditions.customers(), p50.median, p50.low, p50.high});
       }
@@ -88,20 +90,23 @@ void add_scaling(Page& page, const Study& study) {
 
 void add_littles_law(Page& page, const Study& study) {
   page.heading("Little's law, with L, lambda and W measured apart");
-  page.paragraph("L is the integral of the operations in flight over time, lambda the count of "
-                 "answers over the same time, W the mean of the stamps. L = lambda W is an "
-                 "identity: that it holds proves that the counters agree, and nothing about which "
-                 "station is busy. Above 1 % a run is suspicious, above 3 % it has failed.");
+  page.paragraph(
+      "L is the integral of the operations in flight over time, lambda the count of "
+      "answers over the same time, W the mean of the stamps. L = lambda W is an "
+      "identity: that it holds proves that the counters agree, and nothing about which "
+      "station is busy. Above 1 % a run is suspicious, above 3 % it has failed.");
   Chart chart("L against lambda W, every run", {"lambda W", Unit::number, true},
               {"L, operations in flight", Unit::number, true});
   chart.diagonal();
   std::string captions;
-  for (const Series& series : study.series) {
+  for (const Series* const swept : analysis::swept(study)) {
+    const Series& series = *swept;
     std::vector<std::vector<std::string>> rows;
     for (const Point& point : series.points) {
       double worst = analysis::kUnknown;
       for (const RunFigures& run : point.runs) {
-        if (!std::isnan(run.residual)) worst = std::isnan(worst) ? run.residual : std::max(worst, run.residual);
+        if (!std::isnan(run.residual))
+          worst = std::isnan(worst) ? run.residual : std::max(worst, run.residual);
       }
       if (std::isnan(worst)) continue;
       const auto middle = [&](auto figure, Unit unit) {
@@ -110,9 +115,9 @@ void add_littles_law(Page& page, const Study& study) {
       rows.push_back(
           {fmt::format("{}", point.conditions.clients),
            middle([](const RunFigures& r) { return r.in_flight_mean; }, Unit::number),
-           middle([](const RunFigures& r) { return r.rate_per_s; }, Unit::rate),
+           middle([](const RunFigures& r) { return r.throughput_per_s; }, Unit::rate),
            middle([](const RunFigures& r) { return r.latency_mean_ns; }, Unit::nanoseconds),
-           middle([](const RunFigures& r) { return r.rate_per_s * r.latency_mean_ns / 1e9; },
+           middle([](const RunFigures& r) { return r.throughput_per_s * r.latency_mean_ns / 1e9; },
                   Unit::number),
            fmt::format("{:.3f} %", 100 * worst)});
     }

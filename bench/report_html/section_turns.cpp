@@ -60,9 +60,9 @@ std::vector<std::string> turn_row(const Point& point) {
   }
   row.push_back(short_text(
       mean_of_daemons(point, [](const DaemonFigures& d) { return d.busy_fraction; }), Unit::share));
-  row.push_back(short_text(
-      mean_of_daemons(point, [](const DaemonFigures& d) { return d.ground_queue_mean; }),
-      Unit::number));
+  row.push_back(
+      short_text(mean_of_daemons(point, [](const DaemonFigures& d) { return d.ground_queue_mean; }),
+                 Unit::number));
   return row;
 }
 
@@ -99,10 +99,11 @@ void add_stations(Page& page, const Series& series) {
   if (last.empty()) return;
   std::vector<Part> parts;
   for (const auto& station : last) parts.push_back({station.name, station.value});
-  page.figure(waterfall(fmt::format("{}, {} clients: a remote operation, station by station (means)",
-                                    series.name, series.points.back().conditions.clients),
-                        parts, Unit::nanoseconds),
-              caption_of(series));
+  page.figure(
+      waterfall(fmt::format("{}, {} clients: a remote operation, station by station (means)",
+                            series.name, series.points.back().conditions.clients),
+                parts, Unit::nanoseconds),
+      caption_of(series));
   const auto gap = analysis::station_gap(series.points.front(), series.points.back());
   if (series.points.size() < 2 || gap.empty()) return;
   std::vector<Part> grown;
@@ -118,9 +119,11 @@ void add_stations(Page& page, const Series& series) {
 
 void add_turns(Page& page, const Study& study) {
   page.heading("Turns: what each carried, phases, busy fraction");
-  page.paragraph("A turn counts as busy when it found work, each turn by itself. Time over turns "
-                 "includes turns that found nothing.");
-  for (const Series& series : study.series) {
+  page.paragraph(
+      "A turn counts as busy when it found work, each turn by itself. Time over turns "
+      "includes turns that found nothing.");
+  for (const Series* const swept : analysis::swept(study)) {
+    const Series& series = *swept;
     std::vector<std::vector<std::string>> rows;
     for (const Point& point : series.points) {
       if (!std::isnan(turn_ns(point))) rows.push_back(turn_row(point));
@@ -136,7 +139,8 @@ void add_turns(Page& page, const Study& study) {
 
 void add_means(Page& page, const Study& study) {
   page.heading("Local and remote operations, means with means");
-  for (const Series& series : study.series) {
+  for (const Series* const swept : analysis::swept(study)) {
+    const Series& series = *swept;
     std::vector<std::vector<std::string>> rows;
     for (const Point& point : series.points) {
       const analysis::CycleParts parts = analysis::cycle_parts(point);

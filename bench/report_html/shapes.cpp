@@ -63,12 +63,13 @@ std::string heat_map(std::string_view title, const std::vector<std::string>& col
   for (const HeatRow& row : rows) {
     for (const double value : row.values) most = std::max(most, value);
   }
-  const double cell = (kWidth - kNames - 10) / static_cast<double>(std::max<size_t>(1, columns.size()));
+  const double cell =
+      (kWidth - kNames - 10) / static_cast<double>(std::max<size_t>(1, columns.size()));
   std::string out = begin(title, kTop + kRow * static_cast<double>(rows.size() + 1) + 10);
   for (size_t i = 0; i < columns.size(); ++i) {
-    out += fmt::format("<text x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-                       kNames + cell * (static_cast<double>(i) + 0.5), kTop + 14,
-                       escape(columns[i]));
+    out +=
+        fmt::format("<text x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+                    kNames + cell * (static_cast<double>(i) + 0.5), kTop + 14, escape(columns[i]));
   }
   double y = kTop + kRow;
   for (const HeatRow& row : rows) {

@@ -216,8 +216,10 @@ TEST_CASE("the gap's parts add up to the gap") {
     RunFigures run;
     run.seconds = 1;
     run.operations = rate;
+    run.rate_per_s = rate;
     run.causes = {{"get_local", {rate / 2, local_ns, 0, 0, 0, 0, 0, {}}}};
-    if (remote_ns > 0) run.causes.push_back({"get_remote", {rate / 2, remote_ns, 0, 0, 0, 0, 0, {}}});
+    if (remote_ns > 0)
+      run.causes.push_back({"get_remote", {rate / 2, remote_ns, 0, 0, 0, 0, 0, {}}});
     p.runs = {run};
     return p;
   };

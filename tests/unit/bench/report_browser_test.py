@@ -74,7 +74,8 @@ def main():
                         "--duration", "30ms", "--warmup", "0", "--runs", "2", "--histograms",
                         "--quiet", "--slo", "all.p99<1s", "--json", sweep],
                        capture_output=True, timeout=120, check=True)
-        subprocess.run([benchkv, "report", "published", sweep, "-o", report], timeout=60, check=True)
+        subprocess.run([benchkv, "report", "published", sweep, "-o", report], timeout=60,
+                       check=True)
         shown = os.path.join(directory, "report.png")
         assert browse(browser, directory, report, shown, 1100, 1400) == [], "console not silent"
         text = pathlib.Path(report).read_text(encoding="utf-8")

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The HTML report: complete, self-contained, and safe with whatever the documents say.
-#include <catch2/catch.hpp>
-
 #include "bench/report_html/report_html.hpp"
+
+#include <catch2/catch.hpp>
 
 namespace copykv::bench {
 namespace {
@@ -18,23 +18,31 @@ size_t count_of(std::string_view text, std::string_view what) {
 }
 
 Json point_of(int clients, const std::string& text) {
-  Json h = {{"count", 3}, {"mean", 5e3}, {"p50", 4e3}, {"p90", 9e3}, {"p99", 9e3}, {"p999", 9e3},
-            {"max", 9000}, {"buckets", {{4000, 1}, {5000, 1}, {9000, 1}}}};
-  Json run = {{"seconds", 1.0}, {"operations", 3}, {"ops_per_second", 1e5 * clients / (1 + clients)},
-              {"failures", {text}},
-              {"littles_law", {{"in_flight_mean", 1.0 * clients},
-                               {"latency_mean_ns", 1e4 * (1 + clients)}, {"residual", 0.001}}},
-              {"copyrpc", {{"rtt_ns", h}, {"remote_ops_per_second_per_rank", 5e4}}},
-              {"latency_ns", {{"all", h}, {text, h}}},
-              {"stations", {{"remote", {{"parts", {{{"name", text}, {"mean", 10.0}, {"count", 3}}}}}}}},
-              {"resources", {{{"name", "rank0." + text}, {"busy_fraction", 0.5}}}},
-              {"ranks", {{{"rank", 0}, {"ops_per_second", 1e5}}}},
-              {"daemons", {{{"turns", 10}, {"phase_ns", {{text, h}}}}}}};
-  return {{"schema", 1},
-          {"config", {{"ranks", 2}, {"client_threads", clients}, {"queue_depth", 1}, {"flush", text}}},
-          {"host", {{"transport", text}, {"cpu", text}, {"commit", text}, {"simulated", true}}},
-          {"slos", {{{"slo", text}, {"met", false}}}},
-          {"runs", {run, run}}};
+  Json h = {
+      {"count", 3}, {"mean", 5e3}, {"p50", 4e3},  {"p90", 9e3},
+      {"p99", 9e3}, {"p999", 9e3}, {"max", 9000}, {"buckets", {{4000, 1}, {5000, 1}, {9000, 1}}}};
+  Json run = {
+      {"seconds", 1.0},
+      {"operations", 3},
+      {"ops_per_second", 1e5 * clients / (1 + clients)},
+      {"failures", {text}},
+      {"littles_law",
+       {{"in_flight_mean", 1.0 * clients},
+        {"throughput_per_second", 1e5},
+        {"latency_mean_ns", 1e4 * clients},
+        {"residual", 0.001}}},
+      {"copyrpc", {{"rtt_ns", h}, {"remote_ops_per_second_per_rank", 5e4}}},
+      {"latency_ns", {{"all", h}, {text, h}}},
+      {"stations", {{"remote", {{"parts", {{{"name", text}, {"mean", 10.0}, {"count", 3}}}}}}}},
+      {"resources", {{{"name", "rank0." + text}, {"busy_fraction", 0.5}}}},
+      {"ranks", {{{"rank", 0}, {"ops_per_second", 1e5}}}},
+      {"daemons", {{{"turns", 10}, {"phase_ns", {{text, h}}}}}}};
+  return {
+      {"schema", 1},
+      {"config", {{"ranks", 2}, {"client_threads", clients}, {"queue_depth", 1}, {"flush", text}}},
+      {"host", {{"transport", text}, {"cpu", text}, {"commit", text}, {"simulated", true}}},
+      {"slos", {{{"slo", text}, {"met", false}}}},
+      {"runs", {run, run}}};
 }
 
 std::string report_of(const std::string& text) {
@@ -52,7 +60,8 @@ std::string report_of(const std::string& text) {
 }  // namespace
 
 TEST_CASE("html: text from outside is text, never markup") {
-  const std::string hostile = "\"><script>alert('x')</script><img src=x onerror=alert(1)>&lt;\x01\x1b";
+  const std::string hostile =
+      "\"><script>alert('x')</script><img src=x onerror=alert(1)>&lt;\x01\x1b";
   const std::string page = report_of(hostile);
   CHECK(count_of(page, "<script") == 0);
   CHECK(count_of(page, "<img") == 0);
