@@ -38,7 +38,6 @@ constexpr uint32_t kReceiveEntriesMin = 4096;
 constexpr uint32_t kReceivesPerPeer = 64;
 constexpr uint32_t kPostsInTotalMax = 16'384;
 constexpr uint32_t kCompletionsPerPoll = 32;
-constexpr uint32_t kInlineBytes = 220;  // with its headers 256 B: four basic blocks of mlx5
 constexpr uint32_t kPiecesMax = 8;      // of one post that is larger than a message may be
 constexpr uint64_t kTransferBytesMax = uint64_t{1} << 30;
 // Connection events are rare, and asking for them is a system call.
@@ -216,7 +215,7 @@ void RcFabric::disconnect(PeerId peer) {
 
 bool RcFabric::prepare(Slot slot, Offer& mine) noexcept {
   auto made = RcQueuePair::make(device_, completions_->get(), receives_->get(),
-                                {sizes_.posts_to_one, kInlineBytes});
+                                {sizes_.posts_to_one, options_.inline_bytes});
   if (!made) {
     copykv::log_warn("rc: {}", made.error);
     return false;
