@@ -2,10 +2,9 @@
 // What copyrpc adds to the network under it: two nodes without clients, an echo of 8 bytes, against
 // bare libfabric over the same provider, in turns in one run.
 //
-//   copyrpc_pingpong [--provider tcp|shm|NAME] [--rounds N] [--runs R]     round trip, one at a
-//   time copyrpc_pingpong --depth 128                                          many in flight, by
-//   policy copyrpc_pingpong --bytes 1200000                                      one-sided
-//   transfers
+//   copyrpc_pingpong [--provider tcp|shm|NAME] [--rounds N] [--runs R]   one at a time
+//   copyrpc_pingpong --depth 128                                       many in flight, by policy
+//   copyrpc_pingpong --bytes 1200000                                   one-sided transfers
 //
 // Two pinned processes. The figure to look at is the ratio: both sides of it are of the same run.
 #include <fmt/format.h>

@@ -36,7 +36,7 @@ constexpr uint32_t kPostsInTotalMax = 16'384;
 constexpr uint32_t kCompletionsPerPoll = 32;
 constexpr uint32_t kInitiatorDepthMax = 128;
 constexpr uint32_t kQuota = 8;
-constexpr uint32_t kInlineBytes = 172;  // with its headers 256 B: four basic blocks of mlx5
+constexpr uint32_t kInlineBytesMax = 172;  // with its headers 256 B: four basic blocks of mlx5
 constexpr uint64_t kTransferBytesMax = uint64_t{1} << 30;
 // Connection events are rare, and asking for them is a system call.
 constexpr uint32_t kPollsPerProgress = 64;
@@ -51,7 +51,7 @@ DcSizes sizes_of(const VerbsOptions& options, const Device& device) {
   sizes.posts_to_one = std::max(options.posts_max, 1U);
   sizes.posts = std::min(options.peers_max * sizes.posts_to_one, kPostsInTotalMax);
   sizes.quota = kQuota;
-  sizes.inline_bytes = kInlineBytes;
+  sizes.inline_bytes = std::min(options.inline_bytes, kInlineBytesMax);
   return sizes;
 }
 

@@ -36,7 +36,6 @@ using copykv::Outcome;
 using namespace verbs;
 
 constexpr uint32_t kCompletionsPerPoll = 32;
-constexpr uint32_t kInlineBytes = 220;  // with its headers 256 B: four basic blocks of mlx5
 constexpr uint64_t kTransferBytesMax = uint64_t{1} << 30;
 // Connection events are rare, and asking for them is a system call.
 constexpr uint32_t kPollsPerProgress = 64;
@@ -191,7 +190,7 @@ void RcFabric::disconnect(PeerId peer) {
 
 bool RcFabric::prepare(Slot slot, Offer& mine) noexcept {
   auto made = RcQueuePair::make(device_, completions_->get(), receives_->get(),
-                                {sizes_.posts_to_one, kInlineBytes});
+                                {sizes_.posts_to_one, options_.inline_bytes});
   if (!made) {
     copykv::log_warn("rc: {}", made.error);
     return false;

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/micro/duo.hpp"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <stdexcept>
+
+namespace copykv::bench {
+namespace {
+
+constexpr uint32_t kBytesMax = 1U << 20;
+
+Fd accept_one(uint16_t port) {
+  const Fd listener(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int one = 1;
+  sockaddr_in6 any{};
+  any.sin6_family = AF_INET6;
+  any.sin6_port = htons(port);
+  (void)::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+  if (::bind(listener.get(), reinterpret_cast<sockaddr*>(&any), sizeof(any)) != 0 ||
+      ::listen(listener.get(), 1) != 0) {
+    throw std::runtime_error("cannot listen at port " + std::to_string(port));
+  }
+  Fd fd(::accept(listener.get(), nullptr, nullptr));
+  if (!fd) throw std::runtime_error("cannot accept a call at port " + std::to_string(port));
+  return fd;
+}
+
+Fd call(const std::string& peer, uint16_t port) {
+  addrinfo* found = nullptr;
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  if (::getaddrinfo(peer.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) {
+    throw std::runtime_error("no host is called " + peer);
+  }
+  Fd fd;
+  for (const addrinfo* at = found; at != nullptr && !fd; at = at->ai_next) {
+    fd = Fd(::socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (fd && ::connect(fd.get(), at->ai_addr, at->ai_addrlen) != 0) fd.reset();
+  }
+  ::freeaddrinfo(found);
+  if (!fd) throw std::runtime_error("nobody listens at " + peer + "; start that side first");
+  return fd;
+}
+
+}  // namespace
+
+Duo::Duo() {
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) != 0) return;
+  child_ = ::fork();
+  is_child_ = child_ == 0;
+  fd_ = Fd(ends[is_child_]);
+  ::close(ends[!is_child_]);
+  if (is_child_) ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(is_child_ ? 1U : 0U, &set);
+  (void)::sched_setaffinity(0, sizeof(set), &set);  // one core only: both share it
+}
+
+Duo::Duo(const std::string& peer, uint16_t port)
+    : is_child_(peer.empty()), fd_(is_child_ ? accept_one(port) : call(peer, port)) {}
+
+Duo::~Duo() {
+  fd_.reset();
+  if (child_ > 0) ::waitpid(child_, nullptr, 0);
+}
+
+std::string Duo::exchange(const std::string& mine) {
+  const auto bytes = static_cast<uint32_t>(mine.size());
+  if (!give(&bytes, sizeof(bytes)) || !give(mine.data(), mine.size())) return {};
+  uint32_t there = 0;
+  if (!take(&there, sizeof(there)) || there > kBytesMax) return {};
+  std::string theirs(there, '\0');
+  return take(theirs.data(), theirs.size()) ? theirs : std::string();
+}
+
+bool Duo::give(const void* bytes, size_t count) {
+  const char* at = static_cast<const char*>(bytes);
+  while (count > 0) {
+    const ssize_t sent = ::send(fd_.get(), at, count, MSG_NOSIGNAL);
+    if (sent <= 0) return false;
+    at += sent;
+    count -= static_cast<size_t>(sent);
+  }
+  return true;
+}
+
+bool Duo::take(void* bytes, size_t count) {
+  char* at = static_cast<char*>(bytes);
+  while (count > 0) {
+    const ssize_t got = ::recv(fd_.get(), at, count, 0);
+    if (got <= 0) return false;
+    at += got;
+    count -= static_cast<size_t>(got);
+  }
+  return true;
+}
+
+}  // namespace copykv::bench
