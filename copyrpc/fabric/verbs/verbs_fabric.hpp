@@ -29,7 +29,7 @@ struct VerbsOptions {
   uint32_t peers_max = 64;
   uint32_t posts_max = 256;       ///< in flight to one peer
   uint32_t receive_entries = 0;   ///< 0: from the number of peers
-  uint32_t inline_bytes = 220;    ///< posts up to this carry their bytes; 0: the device fetches them
+  uint32_t inline_bytes = 220;    ///< of posts that carry their bytes; 0: none does
   bool relaxed_ordering = false;  ///< registered memory may be written out of order within a post
   uint8_t traffic_class = 0;      ///< of routed packets (RoCE: DSCP and ECN)
   uint8_t service_level = 0;

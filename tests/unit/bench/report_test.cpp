@@ -166,7 +166,7 @@ TEST_CASE("options that contradict each other or are not there yet are refused")
   CHECK(refused({"--ranks", "2", "--backend", "null"}) == kExitUsage);
   CHECK(refused({"--ranks", "2", "--attach"}) == kExitUsage);
   CHECK(refused({"--ranks", "2", "--key-range", "100000000"}) == kExitUsage);
-  CHECK(refused({"--transport", "sim"}) == kExitUsage);
+  CHECK(refused({"--transport", "sim", "--attach"}) == kExitUsage);
   CHECK(refused({"--transport", "rc"}) == kExitUsage);
   CHECK(refused({"--arrival", "poisson"}) == kExitUsage);
   CHECK(refused({"--rate", "1000"}) == kExitUsage);
