@@ -120,7 +120,13 @@ void Cluster::go_to_sleep(uint32_t number) {
     Checked::on_heavy_fence = [] { fencing->drain_everyone(fencing_rank); };
   }
 #endif
-  const bool sleeps = rank.processor.run([&] { return rank.life->daemon->engine().begin_sleep(); });
+  Life& life = *rank.life;
+  const bool sleeps = rank.processor.run([&] {
+    if (!life.daemon->engine().begin_sleep()) return false;
+    if (life.network == nullptr) return true;
+    life.network->poll_next_turn();  // as copykvd does
+    return life.network->node().fabric().arm();
+  });
   if (!sleeps) {
     rank.processor.run([&] { rank.life->daemon->engine().end_sleep(); });
     rank.worked_ns = clock.now_ns();
