@@ -197,6 +197,14 @@ void Node::on_completion(const Completion& completion) noexcept {
   if (!ok) fail(peer, std::strerror(completion.error));
 }
 
+/// Who knows our tag has got our grant, and we have the peer's: its hello that would have said so
+/// may be on its way for ever, and a batch that is not counted would shift all that come after it.
+bool Node::is_of_session(Peer& peer, uint16_t tag) noexcept {
+  if (tag != peer.tag) return COPYKV_PLANTED(stale_session) && peer.usable();
+  if (peer.state == Peer::State::connecting && peer.seen_session != 0) come_up(peer);
+  return peer.usable();
+}
+
 void Node::on_arrival(uint32_t word) noexcept {
   const Immediate immediate = Immediate::unpack(word);
   if (immediate.sender >= peers_.size() || immediate.sender == options_.node) {
@@ -206,8 +214,7 @@ void Node::on_arrival(uint32_t word) noexcept {
   Peer& peer = peers_[immediate.sender];
   if (immediate.told == Told::hello) {
     on_hello(peer);
-  } else if (immediate.told == Told::batch && peer.usable() &&
-             (immediate.tag == peer.tag || COPYKV_PLANTED(stale_session))) {
+  } else if (immediate.told == Told::batch && is_of_session(peer, immediate.tag)) {
     on_batch(peer);
   } else {
     ++counters_.stray;

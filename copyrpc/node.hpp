@@ -230,6 +230,7 @@ class Node {
   [[nodiscard]] copykv::Outcome<void> plan_rings(uint32_t peers_max);
   void on_completion(const Completion& completion) noexcept;
   void on_arrival(uint32_t immediate) noexcept;
+  [[nodiscard]] bool is_of_session(Peer& peer, uint16_t tag) noexcept;
   void beat() noexcept;
   [[nodiscard]] bool is_valid(const Peer& peer) const;
 

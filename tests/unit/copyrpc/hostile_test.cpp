@@ -261,6 +261,30 @@ TEST_CASE("immediates that belong to no session are counted and ignored") {
   field.expect_others_served();
 }
 
+TEST_CASE("a batch says as well as a hello that the peer has got our grant") {
+  Field field;
+  field.raw.confirms = false;
+  field.raw.greet(field.node().card());
+  for (uint32_t times = 0; times < 1'000 && !field.raw.up(); ++times) {
+    Hello grant = field.raw.own_hello();
+    grant.seen_session = 0;
+    grant.checksum = checksum_of(grant);
+    field.raw.send_hello(grant);
+    field.clock.advance_ns(1'000'000);
+    field.step(5);
+  }
+  REQUIRE(field.raw.up());
+  REQUIRE_FALSE(field.node().is_up(1));
+  field.raw.send(field.raw.batch_of({call_of(10)}));
+  field.step(5);
+  CHECK(field.node().is_up(1));
+  CHECK(field.node().counters().calls_served == 1);
+  field.raw.send(field.raw.batch_of({call_of(20)}));
+  field.step(5);
+  CHECK(field.node().counters().calls_served == 2);
+  CHECK(field.node().counters().stray == 0);
+}
+
 TEST_CASE("a session that the other side has given up is not waited for") {
   Field field;
   const uint64_t given_up = field.raw.theirs.session;

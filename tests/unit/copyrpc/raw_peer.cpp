@@ -99,7 +99,7 @@ bool RawPeer::poll() {
     granted_ = true;
     if (theirs.session != seen_) {
       seen_ = theirs.session;
-      send_hello(own_hello());
+      if (confirms) send_hello(own_hello());
     }
   }
   return batch;

@@ -50,6 +50,7 @@ class RawPeer {
   [[nodiscard]] Fabric& fabric() { return *fabric_; }
   [[nodiscard]] PeerId node() const { return node_.node; }
 
+  bool confirms = true;  ///< says that it has got a grant
   Hello theirs{};
   uint32_t batches_sent = 0;
   uint32_t batches_read = 0;  ///< by next_batch; released with the next batch of ours
