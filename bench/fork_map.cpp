@@ -93,6 +93,7 @@ Outcome<std::vector<std::string>> fork_map(size_t count, uint32_t jobs,
       ++next;
     }
     std::vector<pollfd> waiting;
+    waiting.reserve(running.size());
     for (const Child& child : running) waiting.push_back({child.from.get(), POLLIN, 0});
     (void)::poll(waiting.data(), waiting.size(), -1);
     if (interrupted() && failure.empty()) failure = "interrupted";

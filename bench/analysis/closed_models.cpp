@@ -143,6 +143,7 @@ Model fit(ModelKind kind, std::span<const LoadPoint> points) {
   // Parameters are positive, and differ by orders of magnitude: their logarithms are searched.
   const auto error_of = [&](const std::vector<double>& logs) {
     std::vector<double> parameters;
+    parameters.reserve(logs.size());
     for (const double log : logs) parameters.push_back(std::exp(log));
     double sum = 0;
     for (const LoadPoint& point : points) {

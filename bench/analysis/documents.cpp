@@ -240,7 +240,7 @@ Outcome<void> add_document(const Json& document, Study& study) {
     if (document.at("schema") != 1) return Failure{"not of schema 1"};
     if (document.contains("points")) {
       for (const Json& point : document.at("points")) {
-        if (const auto added = add_document(point, study); !added) return added;
+        if (auto added = add_document(point, study); !added) return added;
       }
       return {};
     }

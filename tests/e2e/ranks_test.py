@@ -174,7 +174,7 @@ class FailedStarts(unittest.TestCase):
         self.fails(self.launch(3, 3, self.file), "ranks are numbered from 0 to 2", code=2)
 
     def test_transports(self):
-        for name, words in (("carrier-pigeon", "use auto, ofi-tcp, ofi-shm or ofi:<provider>"),
+        for name, words in (("carrier-pigeon", "ofi-tcp, ofi-shm or ofi:<provider>"),
                             ("rc", "no verbs transports"), ("dc", "no verbs transports"),
                             ("ofi:nothing", "fi_info -p 'nothing'")):
             self.fails(self.launch(0, 2, self.file, "--transport", name), name.split(":")[-1],
