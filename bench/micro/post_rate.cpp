@@ -215,6 +215,7 @@ double measure(const Spec& spec, const Point& point, Duo& duo) {
     ends.push_back(std::make_unique<End>(spec, point, duo));
   }
   std::vector<std::thread> threads;
+  threads.reserve(ends.size());
   for (auto& end : ends) {
     threads.emplace_back([&] {
       if (duo.is_child()) {
