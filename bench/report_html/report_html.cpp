@@ -30,7 +30,7 @@ namespace copykv::bench::html {
 
 std::string interval_text(const MedianInterval& interval, Unit unit) {
   if (interval.median == 0 && interval.high == 0) return "-";
-  const std::string median = short_text(interval.median, unit);
+  std::string median = short_text(interval.median, unit);
   if (interval.coverage <= 0) return median;
   std::string low = short_text(interval.low, unit);
   const std::string high = short_text(interval.high, unit);

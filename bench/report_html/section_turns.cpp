@@ -98,6 +98,7 @@ void add_stations(Page& page, const Series& series) {
   std::vector<analysis::Named> last = analysis::station_means(series.points.back());
   if (last.empty()) return;
   std::vector<Part> parts;
+  parts.reserve(last.size());
   for (const auto& station : last) parts.push_back({station.name, station.value});
   page.figure(
       waterfall(fmt::format("{}, {} clients: a remote operation, station by station (means)",
@@ -107,6 +108,7 @@ void add_stations(Page& page, const Series& series) {
   const auto gap = analysis::station_gap(series.points.front(), series.points.back());
   if (series.points.size() < 2 || gap.empty()) return;
   std::vector<Part> grown;
+  grown.reserve(gap.size());
   for (const auto& station : gap) grown.push_back({station.name, station.value});
   page.figure(waterfall(fmt::format("{}: what grew from {} to {} clients", series.name,
                                     series.points.front().conditions.clients,
