@@ -287,6 +287,7 @@ int reproduce(const Command& command) {
   const std::vector<Experiment> experiments = experiments_of(command.options);
   if (experiments.empty()) return fail("there is nothing to run", kExitUsage);
   std::vector<Done> done;
+  done.reserve(experiments.size());
   std::map<std::string, size_t> numbers;
   for (const Experiment& experiment : experiments) {
     done.push_back({&experiment, ++numbers[experiment.group], {}, {}});
