@@ -156,7 +156,7 @@ Outcome<void> run_all(const Command& command, std::vector<Done>& done, bool simu
     Done& of = *chosen[number % chosen.size()];
     const std::string file = fmt::format("runs/{}-{:02}-r{}.json", of.experiment->group, of.number,
                                          number / chosen.size() + 1);
-    const auto written = write_text(command.directory + "/" + file, (*texts)[number] + "\n");
+    auto written = write_text(command.directory + "/" + file, (*texts)[number] + "\n");
     if (!written) return written;
     of.files.push_back(file);
     of.figures.push_back(figures_of(Json::parse((*texts)[number])));
