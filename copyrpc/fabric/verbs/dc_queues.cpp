@@ -85,27 +85,12 @@ int Dci::recover(const Device& device) noexcept {
   return error != 0 ? error : bring_up(device);
 }
 
-void Dci::add(const DcRequest& request, const DcWay& way, uint64_t id, bool signalled) noexcept {
+void Dci::add(const Request& request, const DcWay& way, uint64_t id, bool signalled) noexcept {
   extended_->wr_id = id;
   extended_->wr_flags = signalled ? unsigned{IBV_SEND_SIGNALED} : 0;
-  switch (request.kind) {
-    case DcRequest::Kind::write:
-      ibv_wr_rdma_write(extended_, request.remote_key, request.remote);
-      break;
-    case DcRequest::Kind::write_immediate:
-      ibv_wr_rdma_write_imm(extended_, request.remote_key, request.remote,
-                            htobe32(request.immediate));
-      break;
-    case DcRequest::Kind::read:
-      ibv_wr_rdma_read(extended_, request.remote_key, request.remote);
-      break;
-  }
+  set_operation(extended_, request);
   mlx5dv_wr_set_dc_addr(direct_, way.address, way.number, way.access_key);
-  if (request.bytes <= inline_bytes_ && request.kind != DcRequest::Kind::read)
-    ibv_wr_set_inline_data(extended_, const_cast<std::byte*>(request.local), request.bytes);
-  else
-    ibv_wr_set_sge(extended_, request.local_key, reinterpret_cast<uint64_t>(request.local),
-                   request.bytes);
+  set_payload(extended_, request, request.fits_inline(inline_bytes_));
 }
 
 Outcome<Dct> Dct::make(const Device& device, ibv_cq* completions, ibv_srq* receives) {

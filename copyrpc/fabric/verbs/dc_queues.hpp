@@ -13,6 +13,7 @@
 #include "base/error.hpp"
 #include "copyrpc/fabric/verbs/device.hpp"
 #include "copyrpc/fabric/verbs/path.hpp"
+#include "copyrpc/fabric/verbs/request.hpp"
 
 namespace copyrpc::verbs {
 
@@ -31,17 +32,6 @@ struct DcWay {
   uint64_t access_key = 0;
 };
 
-/// One work request.
-struct DcRequest {
-  enum class Kind : uint8_t { write, write_immediate, read } kind = Kind::write;
-  const std::byte* local = nullptr;
-  uint32_t local_key = 0;
-  uint32_t bytes = 0;
-  uint64_t remote = 0;
-  uint32_t remote_key = 0;
-  uint32_t immediate = 0;
-};
-
 class Dci {
  public:
   struct Sizes {
@@ -55,7 +45,7 @@ class Dci {
 
   /// Between begin and end: no, one or many requests, which leave with end, in this order.
   void begin() noexcept { ibv_wr_start(extended_); }
-  void add(const DcRequest& request, const DcWay& way, uint64_t id, bool signalled) noexcept;
+  void add(const Request& request, const DcWay& way, uint64_t id, bool signalled) noexcept;
   /// 0, or an errno value: none of them has been posted.
   [[nodiscard]] int end() noexcept { return ibv_wr_complete(extended_); }
 

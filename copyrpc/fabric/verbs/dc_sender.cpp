@@ -86,7 +86,7 @@ inline void DcSender::make_ready(Slot slot, Flow& flow) noexcept {
   push_back(ready_, flows_, slot);
 }
 
-bool DcSender::post(Slot slot, const DcRequest& request, uint64_t context) noexcept {
+bool DcSender::post(Slot slot, const Request& request, uint64_t context) noexcept {
   Flow& flow = flows_[slot];
   if (flow.posts == sizes_.posts_to_one) return false;
   const uint32_t index = pop(free_, posts_);

@@ -56,7 +56,7 @@ class DcSender {
   void close_flow(Slot slot, Pending& ended) noexcept;
 
   /// False: no room.
-  [[nodiscard]] bool post(Slot slot, const DcRequest& request, uint64_t context) noexcept;
+  [[nodiscard]] bool post(Slot slot, const Request& request, uint64_t context) noexcept;
   /// Lets leave what finds room.
   void submit() noexcept;
   [[nodiscard]] bool waits() const noexcept { return ready_.first != kNone; }
@@ -77,7 +77,7 @@ class DcSender {
   static constexpr uint32_t kNone = ~uint32_t{0};
 
   struct Post {
-    DcRequest request{};
+    Request request{};
     uint64_t context = kUnsignalled;
     PeerId peer = kNoPeer;
     Slot slot = kNoSlot;

@@ -9,24 +9,14 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
-#include <optional>
 #include <vector>
 
-#include "base/assert.hpp"
 #include "base/log.hpp"
-#include "copyrpc/fabric/pending.hpp"
-#include "copyrpc/fabric/verbs/address.hpp"
-#include "copyrpc/fabric/verbs/async_events.hpp"
-#include "copyrpc/fabric/verbs/completion_queue.hpp"
+#include "copyrpc/fabric/verbs/endpoint.hpp"
 #include "copyrpc/fabric/verbs/errors.hpp"
-#include "copyrpc/fabric/verbs/gid.hpp"
-#include "copyrpc/fabric/verbs/memory.hpp"
 #include "copyrpc/fabric/verbs/rc_queue_pair.hpp"
 #include "copyrpc/fabric/verbs/rc_sizes.hpp"
-#include "copyrpc/fabric/verbs/receive_queue.hpp"
 #include "copyrpc/fabric/verbs/send_ring.hpp"
-#include "copyrpc/fabric/verbs/side_channel.hpp"
 
 namespace copyrpc {
 namespace {
@@ -35,28 +25,13 @@ using copykv::Failure;
 using copykv::Outcome;
 using namespace verbs;
 
-constexpr uint32_t kCompletionsPerPoll = 32;
-constexpr uint64_t kTransferBytesMax = uint64_t{1} << 30;
-// Connection events are rare, and asking for them is a system call.
-constexpr uint32_t kPollsPerProgress = 64;
-constexpr uint32_t kPollsPerProgressBusy = 8;  ///< while a connection comes up
-
-class RcFabric final : public Fabric, private SideEvents {
+class RcFabric final : public Endpoint {
  public:
   RcFabric(const VerbsOptions& options, Device device);
-  ~RcFabric() override;
+  ~RcFabric() override { disconnect_all(); }
   [[nodiscard]] Outcome<void> open();
 
   [[nodiscard]] std::string_view name() const noexcept override { return "rc"; }
-  [[nodiscard]] const FabricLimits& limits() const noexcept override { return limits_; }
-  [[nodiscard]] std::string address() const override { return encode_address(side_->address()); }
-  [[nodiscard]] Outcome<Memory> register_memory(std::byte* base, uint64_t bytes,
-                                                Access access) override {
-    return verbs::register_memory(device_, base, bytes, access, options_.relaxed_ordering);
-  }
-  void deregister(Memory& memory) override { verbs::deregister(device_, memory); }
-  [[nodiscard]] Outcome<void> connect(PeerId peer, std::string_view address) override;
-  void disconnect(PeerId peer) override;
 
   [[nodiscard]] Posted write(PeerId peer, const LocalPart& from, const RemoteMemory& to,
                              uint64_t context) noexcept override {
@@ -72,15 +47,9 @@ class RcFabric final : public Fabric, private SideEvents {
   }
   void submit() noexcept override {}  // posts leave at once
   [[nodiscard]] uint32_t poll(std::span<Completion> completions) noexcept override;
-  [[nodiscard]] int wait_fd() const noexcept override { return side_->wait_fd(); }
-  [[nodiscard]] bool arm() noexcept override;
 
  private:
-  using Kind = RcRequest::Kind;
-  struct Peer {
-    enum class State : uint8_t { free, connecting, up, lost } state = State::free;
-    Slot slot = kNoSlot;
-  };
+  using Kind = Request::Kind;
   struct Connection {
     RcQueuePair queue;
     SendRing ring;
@@ -90,11 +59,11 @@ class RcFabric final : public Fabric, private SideEvents {
   [[nodiscard]] Posted post(Kind kind, PeerId peer, const LocalPart& local,
                             const RemoteMemory& remote, uint32_t immediate,
                             uint64_t context) noexcept;
-  [[nodiscard]] Posted post_pieces(Slot slot, RcRequest request, uint32_t pieces,
+  [[nodiscard]] Posted post_pieces(Slot slot, Request request, uint32_t pieces,
                                    uint64_t context) noexcept;
-  [[nodiscard]] bool translate(const ibv_wc& found, Completion& out) noexcept;
+  [[nodiscard]] bool take(const ibv_wc& found, Completion& out) noexcept override;
   [[nodiscard]] bool ended(const ibv_wc& found, Completion& out) noexcept;
-  void progress() noexcept;
+  void on_event(const AsyncEvent& event) noexcept override;
   void fail(Slot slot, int32_t error, std::string_view why) noexcept;
   void fail_queue(uint32_t number, int32_t error, std::string_view why) noexcept;
   void fail_all(std::string_view why) noexcept;
@@ -103,89 +72,33 @@ class RcFabric final : public Fabric, private SideEvents {
   [[nodiscard]] bool prepare(Slot slot, Offer& mine) noexcept override;
   [[nodiscard]] bool establish(Slot slot, const Offer& theirs) noexcept override;
   void up(PeerId peer, Slot slot) noexcept override;
-  void lost(PeerId peer, int32_t error) noexcept override;
   void release(Slot slot, PeerId peer) noexcept override;
 
-  const VerbsOptions options_;
-  Device device_;
   const RcEndpointSizes sizes_;
-  FabricLimits limits_;
   uint32_t message_bytes_max_ = 0;
-  std::optional<CompletionQueue> completions_;
-  std::optional<ReceiveQueue> receives_;
-  std::optional<SideChannel> side_;
   std::vector<Connection> connections_;  ///< by slot
   std::vector<PeerId> peer_of_;          ///< by slot
-  std::vector<Peer> peers_;
-  Pending pending_;  ///< completions that come from us, not from the device
   uint32_t in_flight_ = 0;
   uint32_t leftovers_ = 0;  ///< completions of queue pairs that are gone, at most
-  uint32_t polls_to_progress_ = 1;
 };
 
 RcFabric::RcFabric(const VerbsOptions& options, Device device)
-    : options_(options),
-      device_(std::move(device)),
-      sizes_(endpoint_sizes(options, device_)),
-      peers_(options.peers_max),
-      pending_(sizes_.posts_in_total + options.peers_max * 2 + kCompletionsPerPoll) {
+    : Endpoint(verbs::Kind::rc, options, std::move(device)),
+      sizes_(endpoint_sizes(options, device_)) {
+  size_for(sizes_.posts_in_total);
   message_bytes_max_ =
       static_cast<uint32_t>(std::min<uint64_t>(device_.link.max_msg_sz, kTransferBytesMax));
-  limits_.peers_max = options.peers_max;
   limits_.posts_max = sizes_.posts_to_one;
   limits_.transfer_bytes_max =
       static_cast<uint32_t>(std::min(uint64_t{message_bytes_max_} * kPiecesMax, kTransferBytesMax));
 }
 
-RcFabric::~RcFabric() {
-  for (PeerId peer = 0; side_ && peer < peers_.size(); ++peer)
-    if (peers_[peer].state != Peer::State::free) side_->disconnect(peer, *this);
-}
-
 Outcome<void> RcFabric::open() {
-  auto completions = CompletionQueue::make(device_, sizes_.receives + sizes_.posts_in_total);
-  if (!completions) return Failure{completions.error};
-  completions_.emplace(std::move(*completions));
-  auto receives = ReceiveQueue::make(device_, sizes_.receives);
-  if (!receives) return Failure{receives.error};
-  receives_.emplace(std::move(*receives));
-  limits_.receive_entries = receives_->guaranteed();
-
-  std::optional<IpAddress> ip;
-  if (options_.address.empty() && device_.ethernet()) ip = ip_of_gid(device_.gid);
-  if (!ip) {
-    auto local = local_ip(options_.address);
-    if (!local) return Failure{local.error};
-    ip = *local;
-  }
-  auto side = SideChannel::open(verbs::Kind::rc, *ip, options_.peers_max);
-  if (!side) return Failure{side.error};
-  side_.emplace(std::move(*side));
+  if (auto opened = open_queues(sizes_.receives, sizes_.posts_in_total); !opened) return opened;
+  if (auto opened = open_side(); !opened) return opened;
   connections_.resize(side_->slots());
   peer_of_.assign(side_->slots(), kNoPeer);
-  if (const int error = make_nonblocking(device_.context->async_fd); error != 0)
-    return failure(device_.name, "fcntl of the event descriptor", error);
-  if (!side_->watch(completions_->wait_fd()) || !side_->watch(device_.context->async_fd))
-    return failure(device_.name, "epoll", errno);
   return {};
-}
-
-Outcome<void> RcFabric::connect(PeerId peer, std::string_view address) {
-  COPYKV_ASSERT(peer < peers_.size() && peers_[peer].state == Peer::State::free,
-                "peer={} peers_max={}", peer, peers_.size());
-  auto to = decode_address(address, verbs::Kind::rc);
-  if (!to) return Failure{to.error};
-  if (auto begun = side_->connect(peer, *to, *this); !begun) return begun;
-  peers_[peer] = {Peer::State::connecting, kNoSlot};
-  polls_to_progress_ = 1;
-  return {};
-}
-
-void RcFabric::disconnect(PeerId peer) {
-  COPYKV_ASSERT(peers_[peer].state != Peer::State::free, "peer={}", peer);
-  side_->disconnect(peer, *this);
-  pending_.drop_peer_lost(peer);
-  peers_[peer] = {};
 }
 
 bool RcFabric::prepare(Slot slot, Offer& mine) noexcept {
@@ -208,14 +121,8 @@ bool RcFabric::establish(Slot slot, const Offer& theirs) noexcept {
 }
 
 void RcFabric::up(PeerId peer, Slot slot) noexcept {
-  peers_[peer] = {Peer::State::up, slot};
+  Endpoint::up(peer, slot);
   peer_of_[slot] = peer;
-}
-
-void RcFabric::lost(PeerId peer, int32_t error) noexcept {
-  copykv::log_info("rc: peer {} is lost: {}", peer, std::strerror(error));
-  peers_[peer] = {Peer::State::lost, kNoSlot};
-  pending_.push({Completion::Kind::peer_lost, error, peer, 0, 0});
 }
 
 /// Ends the queue pair and all that it had in flight: once it is destroyed the device touches
@@ -237,20 +144,14 @@ Fabric::Posted RcFabric::post(Kind kind, PeerId peer, const LocalPart& local,
                               uint64_t context) noexcept {
   const Peer& to = peers_[peer];
   if (to.state != Peer::State::up) [[unlikely]]
-    return to.state == Peer::State::connecting ? Posted::full : Posted::down;
+    return to.refusal();
   const uint32_t pieces =
       local.bytes <= message_bytes_max_ ? 1 : (local.bytes - 1) / message_bytes_max_ + 1;
   if (!connections_[to.slot].ring.has_room(pieces) ||
       in_flight_ + leftovers_ + pieces > sizes_.posts_in_total)
     return Posted::full;
-  RcRequest request;
-  request.kind = kind;
-  request.local = local.memory->base + local.offset;
-  request.local_key = local_key(*local.memory);
-  request.bytes = local.bytes;
-  request.remote = remote.address;
-  request.immediate = immediate;
-  if (!remote_key(remote, request.remote_key)) [[unlikely]] {
+  Request request;
+  if (!request.fill(kind, local, remote, immediate)) [[unlikely]] {
     fail(to.slot, EACCES, "a key that no device of this kind has");
     return Posted::down;
   }
@@ -258,7 +159,7 @@ Fabric::Posted RcFabric::post(Kind kind, PeerId peer, const LocalPart& local,
 }
 
 /// Writes of several pieces announce the last one only: they take effect in order.
-Fabric::Posted RcFabric::post_pieces(Slot slot, RcRequest request, uint32_t pieces,
+Fabric::Posted RcFabric::post_pieces(Slot slot, Request request, uint32_t pieces,
                                      uint64_t context) noexcept {
   Connection& connection = connections_[slot];
   const Kind kind = request.kind;
@@ -268,14 +169,15 @@ Fabric::Posted RcFabric::post_pieces(Slot slot, RcRequest request, uint32_t piec
     const uint64_t piece_context = last ? context : kUnsignalled;
     request.kind = kind == Kind::write_immediate && !last ? Kind::write : kind;
     request.bytes = std::min(left, message_bytes_max_);
-    request.signalled = connection.ring.must_signal(piece_context);
-    request.id = uint64_t{slot} << 48 | uint64_t{connection.life} << 32 | connection.ring.next();
-    if (const int error = connection.queue.post(request); error != 0) [[unlikely]] {
+    const bool signalled = connection.ring.must_signal(piece_context);
+    const uint64_t id =
+        uint64_t{slot} << 48 | uint64_t{connection.life} << 32 | connection.ring.next();
+    if (const int error = connection.queue.post(request, id, signalled); error != 0) [[unlikely]] {
       if (error == ENOMEM && piece == 0) return Posted::full;
       fail(slot, error, "the device refuses a post");
       return Posted::down;
     }
-    connection.ring.push(piece_context, request.signalled);
+    connection.ring.push(piece_context, signalled);
     ++in_flight_;
     left -= request.bytes;
     request.local += request.bytes;
@@ -285,22 +187,21 @@ Fabric::Posted RcFabric::post_pieces(Slot slot, RcRequest request, uint32_t piec
 }
 
 uint32_t RcFabric::poll(std::span<Completion> completions) noexcept {
-  if (--polls_to_progress_ == 0) [[unlikely]]
-    progress();
+  look_aside();
   uint32_t taken = pending_.take(completions);
   std::array<ibv_wc, kCompletionsPerPoll> found;
   const size_t room = std::min<size_t>(found.size(), completions.size() - taken);
   if (room == 0) return taken;
   const uint32_t count = completions_->poll(std::span(found).first(room));
   for (uint32_t at = 0; at < count; ++at)
-    if (translate(found[at], completions[taken])) ++taken;
+    if (take(found[at], completions[taken])) ++taken;
   if (count < room) leftovers_ = 0;
   if (!receives_->replenish()) [[unlikely]]
     fail_all("the receive queue takes no entries");
   return taken;
 }
 
-bool RcFabric::translate(const ibv_wc& found, Completion& out) noexcept {
+bool RcFabric::take(const ibv_wc& found, Completion& out) noexcept {
   if (found.wr_id != kReceiveId) return ended(found, out);
   receives_->taken();
   if (found.status != IBV_WC_SUCCESS) [[unlikely]] {
@@ -344,40 +245,19 @@ void RcFabric::fail_all(std::string_view why) noexcept {
     if (connections_[slot].queue.exists()) fail(slot, EIO, why);
 }
 
-void RcFabric::progress() noexcept {
-  (void)side_->progress(*this);
-  AsyncEvent event;
-  while (next_async_event(device_.context.get(), event)) {
-    if (event.of_queue_pair)
-      fail_queue(event.queue_pair, EIO, event.words);
-    else if (event.fatal)
-      fail_all(event.words);
-    else
-      copykv::log_info("rc: {}: {}", device_.name, event.words);
-  }
-  polls_to_progress_ = side_->busy() ? kPollsPerProgressBusy : kPollsPerProgress;
-}
-
-bool RcFabric::arm() noexcept {
-  if (!pending_.empty()) return false;
-  progress();
-  completions_->arm();
-  // What came before wakes nobody: it is taken now, for the next poll.
-  std::array<ibv_wc, kCompletionsPerPoll> found;
-  const uint32_t count = completions_->poll(found);
-  for (uint32_t at = 0; at < count; ++at)
-    if (Completion out; translate(found[at], out)) pending_.push(out);
-  return count == 0 && pending_.empty() && !side_->busy();
+void RcFabric::on_event(const AsyncEvent& event) noexcept {
+  if (event.of_queue_pair)
+    fail_queue(event.queue_pair, EIO, event.words);
+  else if (event.fatal)
+    fail_all(event.words);
+  else
+    copykv::log_info("rc: {}: {}", device_.name, event.words);
 }
 
 }  // namespace
 
 Outcome<std::unique_ptr<Fabric>> make_rc_fabric(const VerbsOptions& options) {
-  auto device = open_device(options);
-  if (!device) return Failure{"rc: " + device.error};
-  auto fabric = std::make_unique<RcFabric>(options, std::move(*device));
-  if (auto opened = fabric->open(); !opened) return Failure{"rc: " + opened.error};
-  return std::unique_ptr<Fabric>(std::move(fabric));
+  return make_endpoint<RcFabric>("rc", options);
 }
 
 std::string rc_missing(const VerbsOptions& options) {

@@ -116,41 +116,26 @@ bool RcQueuePair::connect(const Device& device, const RcEnd& remote) noexcept {
                            IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC) == 0;
 }
 
-int RcQueuePair::post_extended(const RcRequest& request) noexcept {
-  const bool as_inline = inlined(request);
+int RcQueuePair::post_extended(const Request& request, uint64_t id, bool signalled) noexcept {
+  const bool as_inline = request.fits_inline(inline_bytes_);
   ibv_wr_start(extended_);
-  extended_->wr_id = request.id;
+  extended_->wr_id = id;
   // The flag is implied by ibv_wr_set_inline_data; Soft-RoCE wants it all the same.
-  extended_->wr_flags = send_flags(request.signalled, as_inline);
-  switch (request.kind) {
-    case RcRequest::Kind::write:
-      ibv_wr_rdma_write(extended_, request.remote_key, request.remote);
-      break;
-    case RcRequest::Kind::write_immediate:
-      ibv_wr_rdma_write_imm(extended_, request.remote_key, request.remote,
-                            htobe32(request.immediate));
-      break;
-    case RcRequest::Kind::read:
-      ibv_wr_rdma_read(extended_, request.remote_key, request.remote);
-      break;
-  }
-  if (as_inline)
-    ibv_wr_set_inline_data(extended_, const_cast<std::byte*>(request.local), request.bytes);
-  else
-    ibv_wr_set_sge(extended_, request.local_key, reinterpret_cast<uint64_t>(request.local),
-                   request.bytes);
+  extended_->wr_flags = send_flags(signalled, as_inline);
+  set_operation(extended_, request);
+  set_payload(extended_, request, as_inline);
   return ibv_wr_complete(extended_);
 }
 
-int RcQueuePair::post_plain(const RcRequest& request) noexcept {
+int RcQueuePair::post_plain(const Request& request, uint64_t id, bool signalled) noexcept {
   constexpr std::array kOpcodes = {IBV_WR_RDMA_WRITE, IBV_WR_RDMA_WRITE_WITH_IMM, IBV_WR_RDMA_READ};
   ibv_sge part{reinterpret_cast<uint64_t>(request.local), request.bytes, request.local_key};
   ibv_send_wr work{};
-  work.wr_id = request.id;
+  work.wr_id = id;
   work.sg_list = &part;
   work.num_sge = 1;
   work.opcode = kOpcodes[static_cast<size_t>(request.kind)];
-  work.send_flags = send_flags(request.signalled, inlined(request));
+  work.send_flags = send_flags(signalled, request.fits_inline(inline_bytes_));
   work.imm_data = htobe32(request.immediate);
   work.wr.rdma.remote_addr = request.remote;
   work.wr.rdma.rkey = request.remote_key;

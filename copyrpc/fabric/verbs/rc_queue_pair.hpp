@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "copyrpc/fabric/verbs/device.hpp"
 #include "copyrpc/fabric/verbs/path.hpp"
+#include "copyrpc/fabric/verbs/request.hpp"
 
 namespace copyrpc::verbs {
 
@@ -24,19 +25,6 @@ struct RcEnd {
 struct RcSizes {
   uint32_t requests = 0;
   uint32_t inline_bytes = 0;
-};
-
-/// One work request.
-struct RcRequest {
-  enum class Kind : uint8_t { write, write_immediate, read } kind = Kind::write;
-  bool signalled = false;
-  uint64_t id = 0;
-  const std::byte* local = nullptr;
-  uint32_t local_key = 0;
-  uint32_t bytes = 0;
-  uint64_t remote = 0;
-  uint32_t remote_key = 0;
-  uint32_t immediate = 0;
 };
 
 class RcQueuePair {
@@ -55,16 +43,14 @@ class RcQueuePair {
   [[nodiscard]] uint32_t number() const noexcept { return queue_->qp_num; }
 
   /// 0, or an errno value: nothing has been posted.
-  [[nodiscard]] int post(const RcRequest& request) noexcept {
-    return extended_ != nullptr ? post_extended(request) : post_plain(request);
+  [[nodiscard]] int post(const Request& request, uint64_t id, bool signalled) noexcept {
+    return extended_ != nullptr ? post_extended(request, id, signalled)
+                                : post_plain(request, id, signalled);
   }
 
  private:
-  [[nodiscard]] int post_extended(const RcRequest& request) noexcept;
-  [[nodiscard]] int post_plain(const RcRequest& request) noexcept;
-  [[nodiscard]] bool inlined(const RcRequest& request) const noexcept {
-    return request.bytes <= inline_bytes_ && request.kind != RcRequest::Kind::read;
-  }
+  [[nodiscard]] int post_extended(const Request& request, uint64_t id, bool signalled) noexcept;
+  [[nodiscard]] int post_plain(const Request& request, uint64_t id, bool signalled) noexcept;
 
   Owned<ibv_qp> queue_;
   ibv_qp_ex* extended_ = nullptr;  ///< null: the provider has no ibv_wr_ calls

@@ -5,14 +5,11 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "copyrpc/fabric/verbs/device.hpp"
+#include "copyrpc/fabric/verbs/endpoint.hpp"
 #include "copyrpc/fabric/verbs/send_ring.hpp"
 
 namespace copyrpc::verbs {
 
-inline constexpr uint32_t kReceiveEntriesMin = 4096;
-inline constexpr uint32_t kReceivesPerPeer = 64;
-inline constexpr uint32_t kPostsInTotalMax = 16'384;
 inline constexpr uint32_t kPiecesMax = 8;  // of one post that is larger than a message may be
 
 /// Queues of one endpoint, in entries.
@@ -25,11 +22,7 @@ struct RcEndpointSizes {
 [[nodiscard]] inline RcEndpointSizes endpoint_sizes(const VerbsOptions& options,
                                                     const Device& device) {
   RcEndpointSizes sizes;
-  const auto most = static_cast<uint32_t>(device.limits.max_srq_wr);
-  sizes.receives = options.receive_entries;
-  if (sizes.receives == 0)
-    sizes.receives =
-        std::min(std::max(options.peers_max * kReceivesPerPeer, kReceiveEntriesMin), most);
+  sizes.receives = receive_entries(options, static_cast<uint32_t>(device.limits.max_srq_wr));
   sizes.posts_to_one = std::max(
       std::min(options.posts_max, static_cast<uint32_t>(device.limits.max_qp_wr)), kPiecesMax);
   // Unsignalled requests of every peer at once must leave room for a signalled one.
