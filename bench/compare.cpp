@@ -13,6 +13,7 @@
 
 #include "base/units.hpp"
 #include "bench/analysis/rank_test.hpp"
+#include "bench/command_line.hpp"
 #include "bench/commands.hpp"
 #include "bench/confidence.hpp"
 
@@ -168,27 +169,17 @@ int compare_command(int argc, const char* const* argv) {
   app.footer(
       "Exit: 0 nothing became worse by more, 1 something did (the change and a Mann-Whitney test "
       "over the runs, p <= 0.05, both say so; fewer than four runs each cannot), 2 usage.");
-  const auto fail = [](std::string_view line) {
-    fmt::print(stderr, "benchkv: {}\n", line);
-    return int{kExitUsage};
-  };
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    return kExitOk;
-  } catch (const CLI::ParseError& error) {
-    return fail(error.what());
-  }
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
   const std::string_view percent = std::string_view(allowed).substr(0, allowed.find('%'));
   const Outcome<double> number = parse_number(percent);
-  if (!number || *number < 0) return fail(fmt::format("--fail-over '{}': write 5%", allowed));
+  if (!number || *number < 0)
+    return fail(fmt::format("--fail-over '{}': write 5%", allowed), kExitUsage);
   const Outcome<Json> base = read_document(base_path);
-  if (!base) return fail(base.error);
+  if (!base) return fail(base.error, kExitUsage);
   const Outcome<Json> changed = read_document(new_path);
-  if (!changed) return fail(changed.error);
+  if (!changed) return fail(changed.error, kExitUsage);
   const auto compared = compare_documents(*base, *changed, *number / 100);
-  if (!compared) return fail(compared.error);
+  if (!compared) return fail(compared.error, kExitUsage);
   if (markdown_path != "-") {
     fmt::print("{:<17}{:>26}{:>26}{:>11}{:>8}\n{}", "", "base", "new", "change", "p",
                compared->table);
@@ -201,7 +192,7 @@ int compare_command(int argc, const char* const* argv) {
     const std::string head =
         fmt::format("### benchkv compare\n\n{} (allowed: {}).\n", verdict, allowed);
     if (const auto written = write_text(markdown_path, head + compared->markdown); !written) {
-      return fail(written.error);
+      return fail(written.error, kExitUsage);
     }
   }
   return compared->worse ? kExitRunFailed : kExitOk;

@@ -9,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "bench/command_line.hpp"
 #include "bench/commands.hpp"
 #include "bench/fit.hpp"
 #include "bench/fork_map.hpp"
@@ -214,11 +215,6 @@ void print(const FitCommand& command, const std::vector<Outcomes>& results) {
   }
 }
 
-int fail(const std::string& line, int code = kExitRunFailed) {
-  fmt::print(stderr, "benchkv: {}\n", line);
-  return interrupted() ? int{kExitInterrupted} : code;
-}
-
 int evaluate(const FitCommand& command) {
   const auto profile = sim::load_profile(command.evaluate);
   if (!profile) return fail(profile.error, kExitUsage);
@@ -298,14 +294,7 @@ int fit_command(int argc, const char* const* argv) {
   app.add_option("--json", command.json_path, "write everything there; - is stdout");
   app.add_option("--profile-out", command.profile_path, "write the best profile there (TOML)");
   app.add_option("--profile-name", command.profile_name)->capture_default_str();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    return kExitOk;
-  } catch (const CLI::ParseError& error) {
-    return fail(error.what(), kExitUsage);
-  }
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
   command.fit.duration_ns = static_cast<uint64_t>(command.duration_ms * kNanosPerMilli);
   watch_interrupts();
   return command.evaluate.empty() ? fit_rivals(command) : evaluate(command);

@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 
 #include "bench/analysis/model_report.hpp"
+#include "bench/command_line.hpp"
 #include "bench/commands.hpp"
 
 namespace copykv::bench {
@@ -45,28 +46,14 @@ int model_command(int argc, const char* const* argv) {
   app.add_option(
       "--what-if", what_if_text,
       "STATION=FILE: a result with that station made cheaper, to confirm what saturates");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    return kExitOk;
-  } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "benchkv: {}\n", error.what());
-    return kExitUsage;
-  }
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
   const auto study = analysis::read_study(path);
-  if (!study) {
-    fmt::print(stderr, "benchkv: {}\n", study.error);
-    return kExitUsage;
-  }
+  if (!study) return fail(study.error, kExitUsage);
   for (const analysis::Series& series : study->series) {
     std::optional<analysis::WhatIf> what_if;
     if (!what_if_text.empty()) {
       const auto read = read_what_if(what_if_text, series);
-      if (!read) {
-        fmt::print(stderr, "benchkv: {}\n", read.error);
-        return kExitUsage;
-      }
+      if (!read) return fail(read.error, kExitUsage);
       what_if = *read;
     }
     fmt::print("{}\n", analysis::to_text(series, analysis::explain(series, what_if)));

@@ -8,6 +8,7 @@
 
 #include "base/units.hpp"
 #include "bench/analysis/plan.hpp"
+#include "bench/command_line.hpp"
 #include "bench/commands.hpp"
 
 namespace copykv::bench {
@@ -90,18 +91,7 @@ int plan_command(int argc, const char* const* argv) {
   app.add_option("--p99", flags.p99, "latency that 99 % must not exceed, such as 50us");
   app.add_option("--items", flags.items, "items of all ranks, for the memory");
   app.add_option("--item-bytes", flags.item_bytes, "key and value")->capture_default_str();
-  const auto fail = [](const std::string& line, int code) {
-    fmt::print(stderr, "benchkv: {}\n", line);
-    return code;
-  };
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    return kExitOk;
-  } catch (const CLI::ParseError& error) {
-    return fail(error.what(), kExitUsage);
-  }
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
   const auto target = target_of(flags);
   if (!target) return fail(target.error, kExitUsage);
   const auto study = analysis::read_study(flags.path);

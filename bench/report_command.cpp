@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "bench/command_line.hpp"
 #include "bench/commands.hpp"
 #include "bench/report_html/report_html.hpp"
 
@@ -34,18 +35,9 @@ int report_command(int argc, const char* const* argv) {
       ->required();
   app.add_option("-o,--output", output, "where to write; - is stdout")->capture_default_str();
   app.add_option("--title", title, "its heading")->capture_default_str();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    return kExitOk;
-  } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "benchkv: {}\n", error.what());
-    return kExitUsage;
-  }
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
   if (const auto written = write_html_report(paths, output, title); !written) {
-    fmt::print(stderr, "benchkv: {}\n", written.error);
-    return kExitUsage;
+    return fail(written.error, kExitUsage);
   }
   return kExitOk;
 }

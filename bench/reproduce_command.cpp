@@ -16,6 +16,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "bench/command_line.hpp"
 #include "bench/commands.hpp"
 #include "bench/confidence.hpp"
 #include "bench/fork_map.hpp"
@@ -274,11 +275,6 @@ void print(const std::vector<Done>& done) {
   }
 }
 
-int fail(const std::string& line, int code = kExitRunFailed) {
-  fmt::print(stderr, "benchkv: {}\n", line);
-  return interrupted() ? int{kExitInterrupted} : code;
-}
-
 int reproduce(const Command& command) {
   const uint64_t started_ns = kSystemClock.now_ns();
   for (const std::string& path : {command.directory, command.directory + "/runs"}) {
@@ -351,14 +347,7 @@ int reproduce_command(int argc, const char* const* argv) {
   app.add_option("--group", options.groups, "only these")->check(CLI::IsMember(known));
   app.add_option("--jobs", command.jobs, "simulations at the same time")
       ->check(CLI::Range(1, 1024));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
-    return kExitOk;
-  } catch (const CLI::ParseError& error) {
-    return fail(error.what(), kExitUsage);
-  }
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
   watch_interrupts();
   return reproduce(command);
 }

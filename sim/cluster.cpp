@@ -189,10 +189,14 @@ void Cluster::start(uint32_t number) {
                                    .fence_free = options_.fence_free,
                                    .value_bytes_max = options_.value_bytes_max,
                                    .rank_count = options_.ranks},
-                                  *rank.clock, *made.memory, options_.observer);
+                                  *rank.clock, *made.memory, [&](RpcNetwork& watched) -> Network& {
+                                    made.observed = std::make_unique<ObservedNetwork>(
+                                        watched, number, options_.observer);
+                                    return *made.observed;
+                                  });
   made.network = std::move(parts.network);
-  made.observed = std::move(parts.observed);
   made.daemon = std::move(parts.daemon);
+  if (made.observed != nullptr) made.observed->set_owners(made.daemon->rank());
   rank.processor = {};
   rank.processor.share(&made.daemon->block().sleeping, sizeof(uint32_t));
   rank.sleeping = false;

@@ -11,7 +11,8 @@ namespace copykv::sim {
 
 InProcessRank make_rank(uint32_t number, std::unique_ptr<copyrpc::Fabric> fabric,
                         copyrpc::NodeOptions node, InProcessDaemon::Options daemon,
-                        const Clock& clock, StoreMemory& memory, Observer* observer) {
+                        const Clock& clock, StoreMemory& memory,
+                        const std::function<Network&(RpcNetwork&)>& through) {
   const uint32_t ranks = daemon.rank_count;
   const Routing routing = make_routing(std::vector<uint32_t>(ranks, 1), number);
   InProcessRank rank;
@@ -25,14 +26,12 @@ InProcessRank make_rank(uint32_t number, std::unique_ptr<copyrpc::Fabric> fabric
     if (!network) throw std::runtime_error(network.error);
     rank.network = std::move(*network);
     rank.network->set_owners(routing.nodes);
-    rank.observed = std::make_unique<ObservedNetwork>(*rank.network, number, observer);
+    daemon.network = through ? &through(*rank.network) : rank.network.get();
   }
   daemon.clock = &clock;
-  daemon.network = rank.observed.get();
   daemon.memory = &memory;
   rank.daemon = std::make_unique<InProcessDaemon>(daemon);
   routing.write_to(rank.daemon->rank());
-  if (rank.observed != nullptr) rank.observed->set_owners(rank.daemon->rank());
   return rank;
 }
 

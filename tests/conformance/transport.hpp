@@ -43,7 +43,7 @@ struct Transport {
 
 /// Reliable connected queue pairs; with two devices or more, each second endpoint is on the second.
 [[nodiscard]] Transport rc_transport();
-/// Dynamically connected transport of mlx5, likewise.
+/// Dynamically connected transport of mlx5, on the device that is the default.
 [[nodiscard]] Transport dc_transport();
 
 /// The transport of that name; `absent` says so when there is none.

@@ -31,7 +31,6 @@ class FuzzRank {
         rank, std::move(fabric), node,
         {.lanes_max = 4, .value_bytes_max = kValueBytesMax, .rank_count = ranks}, clock, memory);
     network_ = std::move(parts.network);
-    observed_ = std::move(parts.observed);
     daemon_ = std::move(parts.daemon);
     seat_ = daemon_->attach({0, 1, 8, kSlotPayloadBytesMin, 3 * kValueBytesMax});
     client_.emplace(daemon_->client(*seat_));
@@ -40,7 +39,6 @@ class FuzzRank {
   ~FuzzRank() {
     client_.reset();
     daemon_.reset();
-    observed_.reset();
     network_.reset();
   }
   FuzzRank(const FuzzRank&) = delete;
@@ -58,7 +56,6 @@ class FuzzRank {
 
  private:
   std::unique_ptr<RpcNetwork> network_;
-  std::unique_ptr<sim::ObservedNetwork> observed_;
   std::unique_ptr<sim::InProcessDaemon> daemon_;
   std::unique_ptr<sim::Seat> seat_;
   std::optional<Client> client_;

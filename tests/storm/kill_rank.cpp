@@ -136,6 +136,7 @@ class Storm {
   /// By SIGTERM: it says goodbye.
   void end_and_restart(uint32_t victim) {
     load.victim = victim;
+    measure_living(victim, kBaselineMs, figures.baseline_ok, figures.baseline_ns);
     ledger.dies(victim, kClock.now_ns());
     REQUIRE(ranks[victim].stop() == 0);
     start_again(victim, kBaselineMs);

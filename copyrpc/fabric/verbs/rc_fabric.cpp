@@ -21,7 +21,6 @@
 namespace copyrpc {
 namespace {
 
-using copykv::Failure;
 using copykv::Outcome;
 using namespace verbs;
 

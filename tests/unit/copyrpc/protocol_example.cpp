@@ -35,7 +35,6 @@ struct Rank {
         number, tape.attach(), {.incarnation = kEpoch + number, .ring_bytes = kRingBytes},
         {.rank_count = kRanks}, clock, *memory);
     network = std::move(parts.network);
-    observed = std::move(parts.observed);
     daemon = std::move(parts.daemon);
     seat = daemon->attach({0, 1, 16, 4096, 64U << 10});
     client = std::make_unique<Client>(daemon->client(*seat));
@@ -43,7 +42,6 @@ struct Rank {
 
   std::unique_ptr<StoreMemory> memory;
   std::unique_ptr<RpcNetwork> network;
-  std::unique_ptr<sim::ObservedNetwork> observed;
   std::unique_ptr<sim::InProcessDaemon> daemon;
   std::unique_ptr<sim::Seat> seat;
   std::unique_ptr<Client> client;

@@ -40,7 +40,6 @@ void RanksScene::start(uint32_t number) {
                      {.value_bytes_max = kValueBytesMaxDefault, .rank_count = options_.ranks},
                      clock, *rank.memory);
   rank.network = std::move(parts.network);
-  rank.observed = std::move(parts.observed);
   rank.daemon = std::move(parts.daemon);
   rank.seat = rank.daemon->attach({0, 1, options_.depth, 4096, kBulkBytes});
   rank.client = std::make_unique<Client>(rank.daemon->client(*rank.seat));
@@ -59,7 +58,6 @@ void RanksScene::kill(uint32_t number) {
   Rank& rank = ranks_[number];
   rank.client.reset();
   rank.daemon.reset();
-  rank.observed.reset();
   rank.network.reset();
   rank.seat.reset();
   rank.memory.reset();

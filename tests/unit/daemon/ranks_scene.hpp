@@ -56,7 +56,6 @@ class RanksScene {
 
   struct Rank {
     std::unique_ptr<RpcNetwork> network;
-    std::unique_ptr<sim::ObservedNetwork> observed;
     std::unique_ptr<StoreMemory> memory;
     std::unique_ptr<sim::InProcessDaemon> daemon;
     std::unique_ptr<sim::Seat> seat;
