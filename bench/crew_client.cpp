@@ -40,33 +40,13 @@ void deliver(int fd, const Measurement& measured) {
   }
 }
 
-// Clients are numbered over all ranks that take part; each rank's clients load its own keys. With
-// --attach there is nobody else to load the keys of the other ranks.
-WorkerSetup setup_of(const RunOptions& options, uint32_t client) {
-  const Workload& load = options.workload;
-  const bool alone = options.ranks == 1;
-  WorkerSetup setup;
-  setup.client = (alone ? 0 : options.rank * options.client_threads) + client;
-  setup.clients = options.client_threads * options.ranks;
-  setup.load_begin = (alone ? 0 : load.rank * load.key_range) + client;
-  setup.load_end = alone ? load.keys() : (load.rank + 1) * load.key_range;
-  setup.load_step = options.client_threads;
-  setup.queue_depth = options.queue_depth;
-  setup.seed = options.seed + uint64_t{options.rank} * 1000 + client;
-  setup.verify = options.verify;
-  setup.arrival = options.arrival;
-  if (options.arrival != Arrival::closed) {
-    setup.interval_ns = static_cast<double>(kNanosPerSecond) * setup.clients / options.rate;
-  }
-  return setup;
-}
-
 template <Backend B>
 void serve(B& backend, const CrewPlan& plan, uint32_t client, CrewControl& control, CrewCell& cell,
            int result_fd) {
   RealTime time(plan.clock, plan.options.wait);
-  Worker<B, RealTime> worker(backend, time, plan.options.workload, setup_of(plan.options, client),
-                             cell.live, control.stop);
+  Worker<B, RealTime> worker(backend, time, plan.options.workload,
+                             setup_of(plan.options, plan.options.rank, client), cell.live,
+                             control.stop);
   publish(cell.done, uint32_t{1});
   for (uint32_t number = 2;; ++number) {
     switch (await_command(control, number)) {

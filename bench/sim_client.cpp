@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "bench/verify.hpp"
+
 namespace copykv::bench {
 
 SimClient::SimClient(sim::Cluster& cluster, sim::StationRecorder& stations, uint32_t rank,
@@ -117,7 +119,7 @@ void SimClient::submit(const PlannedOp& op, uint64_t at_ns, uint64_t meant_ns) {
   stations_.published(rank(), lane_, slot, at_ns);
   free_tags_.pop_back();
   locals_ += op.remote ? 0 : 1;
-  in_flight_[tag] = {at_ns, meant_ns, op.key_index, op.value_bytes, op.kind, op.remote, slot};
+  in_flight_[tag] = {{at_ns, meant_ns, op.key_index, op.value_bytes, op.kind, op.remote}, slot};
 }
 
 uint64_t SimClient::look(TurnWrites& writes) {
@@ -133,19 +135,12 @@ uint64_t SimClient::look(TurnWrites& writes) {
     if (!arriving_.empty()) visible_ns = std::max(visible_ns, arriving_.back().visible_ns);
     stations_.answered(rank(), lane_, op.slot, op.remote, writes.turn().at_ns, written_ns);
     const bool is_read = op.kind != Kind::put && done.result.status == Status::ok;
-    if (is_read && setup_.verify) verify(op, done.result.value);
+    if (is_read && setup_.verify) {
+      verify_read(*measured_, setup_.client, key_text_, op.key_index, done.result.value);
+    }
     arriving_.push_back({visible_ns, static_cast<uint32_t>(done.tag), done.result.status});
   }
   return visible_ns;
-}
-
-void SimClient::verify(const InFlight& op, std::string_view value) {
-  ++measured_->reads_verified;
-  if (value_is_right(value, op.key_index)) return;
-  ++measured_->wrong_values;
-  if (measured_->first_wrong) return;
-  measured_->first_wrong = WrongValue{setup_.client, std::string(key_text_(op.key_index)),
-                                      value.size(), std::string(value.substr(0, kWrongBytesShown))};
 }
 
 void SimClient::take(uint64_t now_ns) {

@@ -62,13 +62,7 @@ class SimClient final : public sim::Process {
   void expect_answer() { expects_ = true; }
 
  private:
-  struct InFlight {
-    uint64_t submitted_ns;
-    uint64_t meant_ns;
-    uint32_t key_index;
-    uint32_t value_bytes;  ///< modify: of the put that follows
-    Kind kind;
-    bool remote;
+  struct InFlight : StartedOp {
     uint32_t slot;  ///< of the lane
   };
   /// An answer on its way to the client.
@@ -80,7 +74,6 @@ class SimClient final : public sim::Process {
 
   void take(uint64_t now_ns);
   void finish(const Arriving& answer, uint64_t now_ns);
-  void verify(const InFlight& op, std::string_view value);
   [[nodiscard]] uint64_t submit_due(uint64_t now_ns);
   void submit(const PlannedOp& op, uint64_t at_ns, uint64_t meant_ns);
   void integrate(uint64_t now_ns);

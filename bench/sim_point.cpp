@@ -144,17 +144,8 @@ Outcome<void> Session::start_clients() {
     Workload load = options_.workload;
     load.rank = rank;
     for (uint32_t client = 0; client < options_.client_threads; ++client) {
-      WorkerSetup setup;
-      setup.client = rank * options_.client_threads + client;
-      setup.clients = options_.ranks * options_.client_threads;
-      setup.queue_depth = options_.queue_depth;
-      setup.seed = options_.seed + uint64_t{rank} * 1000 + client;
-      setup.verify = options_.verify;
-      setup.arrival = options_.arrival;
-      if (options_.arrival != Arrival::closed) {
-        setup.interval_ns = static_cast<double>(kNanosPerSecond) * setup.clients / options_.rate;
-      }
-      auto made = std::make_unique<SimClient>(cluster_, stations_, rank, load, setup);
+      auto made = std::make_unique<SimClient>(cluster_, stations_, rank, load,
+                                              setup_of(options_, rank, client));
       SimClient& added = *made;
       clients_[rank].push_back(cluster_.add(std::move(made)));
       if (!added.attach(bulk_bytes)) return Failure{"a simulated rank has no lane left"};

@@ -29,24 +29,12 @@
 #include "bench/live.hpp"
 #include "bench/measure.hpp"
 #include "bench/values.hpp"
+#include "bench/verify.hpp"
+#include "bench/worker_setup.hpp"
 #include "bench/workload.hpp"
 #include "shm/slot.hpp"
 
 namespace copykv::bench {
-
-struct WorkerSetup {
-  uint32_t client = 0;   ///< of the clients of all ranks
-  uint32_t clients = 1;  ///< of all ranks
-  uint32_t queue_depth = 1;
-  uint64_t seed = 0;
-  bool verify = true;
-  Arrival arrival = Arrival::closed;
-  double interval_ns = 0;  ///< open loop: mean distance of this client's starts
-  // Its part of the keys, as places (workload.hpp).
-  uint64_t load_begin = 0;
-  uint64_t load_end = UINT64_MAX;  ///< or the last key, if that comes first
-  uint64_t load_step = 1;
-};
 
 /// The moments of a run; the same for all clients.
 struct Window {
@@ -102,15 +90,6 @@ class Worker {
   static constexpr uint64_t kWaitMs = 10;
   static constexpr uint64_t kSilenceNs = 200 * kNanosPerMilli;
   static constexpr uint64_t kSilentWaitMs = 2;
-
-  struct InFlight {
-    uint64_t submitted_ns;
-    uint64_t meant_ns;
-    uint32_t key_index;
-    uint32_t value_bytes;  ///< modify: of the put that follows
-    Kind kind;
-    bool remote;
-  };
 
   void run_closed(const Window& window) noexcept {
     uint64_t now_ns = window.start_ns;
@@ -214,7 +193,7 @@ class Worker {
 
   [[nodiscard]] bool submit_follow_ups(uint64_t now_ns) noexcept {
     while (follow_up_count_ > 0 && free_count_ > 0) {
-      const InFlight& read = follow_ups_[follow_up_count_ - 1];
+      const StartedOp& read = follow_ups_[follow_up_count_ - 1];
       const PlannedOp put{read.key_index, read.value_bytes, Kind::put, read.remote};
       if (!submit(put, now_ns, read.meant_ns)) return false;
       --follow_up_count_;
@@ -273,11 +252,11 @@ class Worker {
     measured_->operations += answered;
     ++measured_->rounds;
     live_operations_ += answered;
-    const InFlight& sample = slots_[completions_[0].tag];
+    const StartedOp& sample = slots_[completions_[0].tag];
     live_.show(live_operations_, live_errors_, now_ns - sample.submitted_ns);
   }
 
-  void finish(const InFlight& op, const Result& result, uint64_t now_ns) noexcept {
+  void finish(const StartedOp& op, const Result& result, uint64_t now_ns) noexcept {
     const Series series = series_of(op.kind == Kind::put, op.remote);
     count(series, now_ns - op.submitted_ns);
     if (setup_.arrival != Arrival::closed) {
@@ -288,7 +267,7 @@ class Worker {
       ++live_errors_;
       broken_ = broken_ || result.status == Status::disconnected;
     } else if (op.kind != Kind::put && setup_.verify) {
-      verify(op.key_index, result.value);
+      verify_read(*measured_, setup_.client, key_text_, op.key_index, result.value);
     }
     if (op.kind == Kind::modify) {
       follow_ups_[follow_up_count_] = op;
@@ -307,17 +286,6 @@ class Worker {
   void count_alike() noexcept {
     measured_->service.of(alike_.series).record_n(alike_.latency_ns, alike_.times);
     alike_.times = 0;
-  }
-
-  void verify(uint32_t key_index, std::string_view value) noexcept {
-    ++measured_->reads_verified;
-    if (value_is_right(value, key_index)) [[likely]]
-      return;
-    ++measured_->wrong_values;
-    if (measured_->first_wrong) return;
-    measured_->first_wrong =
-        WrongValue{setup_.client, std::string(key_text_(key_index)), value.size(),
-                   std::string(value.substr(0, kWrongBytesShown))};
   }
 
   // Constant after construction.
@@ -354,8 +322,8 @@ class Worker {
   uint32_t free_count_ = 0;
   uint32_t follow_up_count_ = 0;
   std::array<uint32_t, kQueueDepthMax> free_{};
-  std::array<InFlight, kQueueDepthMax> slots_{};
-  std::array<InFlight, kQueueDepthMax> follow_ups_{};
+  std::array<StartedOp, kQueueDepthMax> slots_{};
+  std::array<StartedOp, kQueueDepthMax> follow_ups_{};
   std::array<Completion, kQueueDepthMax> completions_{};
 };
 

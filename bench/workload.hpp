@@ -28,6 +28,16 @@ struct PlannedOp {
   bool remote = false;  ///< another rank owns the key
 };
 
+/// One that is on its way.
+struct StartedOp {
+  uint64_t submitted_ns;
+  uint64_t meant_ns;
+  uint32_t key_index;
+  uint32_t value_bytes;  ///< modify: of the put that follows
+  Kind kind;
+  bool remote;
+};
+
 /// The parts of a load that all clients have in common.
 struct Workload {
   uint64_t key_range = 1024;  ///< keys of each rank

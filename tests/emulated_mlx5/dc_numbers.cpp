@@ -5,7 +5,7 @@
 //   dc_numbers posts COUNT [N]   so many batches of 64 B from one endpoint to another, N in a turn,
 //                                for callgrind (instructions.py)
 //   dc_numbers allocations       those of 10,000 batches, after 10,000 others: exit 1 if there is
-//   one dc_numbers memory PEERS      what an endpoint that talks with so many peers takes
+//   dc_numbers memory PEERS      what an endpoint that talks with so many peers takes
 //   dc_numbers initiators        messages a second with 1..32 initiators, simulated
 #include <malloc.h>
 
@@ -14,7 +14,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <new>
 #include <string>
 #include <vector>
 
@@ -22,24 +21,7 @@
 #include "base/random.hpp"
 #include "copyrpc/fabric/verbs/verbs_fabric.hpp"
 #include "tests/emulated_mlx5/emulated_mlx5.hpp"
-
-namespace {
-
-uint64_t allocations = 0;
-
-}  // namespace
-
-void* operator new(size_t bytes) {
-  ++allocations;
-  if (void* made = std::malloc(bytes)) return made;
-  throw std::bad_alloc();
-}
-void operator delete(void* one) noexcept {
-  std::free(one);
-}
-void operator delete(void* one, size_t) noexcept {
-  std::free(one);
-}
+#include "tests/unit/allocation_count.hpp"
 
 namespace numbers {
 namespace {
@@ -118,10 +100,11 @@ int allocations_of_many() {
   Endpoint b(options_for(4, VerbsOptions{}.initiators));
   introduce(a, 1, b);
   exchange(a, b, 10'000);
-  const uint64_t before = allocations;
+  const uint64_t before = copykv::test::allocation_count();
   exchange(a, b, 10'000);
-  std::printf("%lu allocations in 10,000 batches\n", allocations - before);
-  return allocations == before ? 0 : 1;
+  const uint64_t made = copykv::test::allocation_count() - before;
+  std::printf("%lu allocations in 10,000 batches\n", made);
+  return made == 0 ? 0 : 1;
 }
 
 int memory(uint32_t peers) {

@@ -23,7 +23,7 @@
 
 #include "base/random.hpp"
 #include "sim/in_process.hpp"
-#include "tests/unit/daemon/allocation_count.hpp"
+#include "tests/unit/allocation_count.hpp"
 
 namespace copykv::storm {
 

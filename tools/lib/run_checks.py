@@ -13,7 +13,9 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXCERPT_LINES = 30
-SANITIZER_SPEAKS = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|: runtime error: ")
+# A compiler or linker that fails, a sanitizer.
+FAILURE_BEGINS = re.compile(
+    r"^FAILED: \S|ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|: runtime error: ")
 SANITIZER_TIMEOUT_FACTOR = 4
 FUZZ_SECONDS_PER_TARGET = 60  # as many targets at a time as there are processors
 # Beyond this the kernel may put a mapping where ThreadSanitizer of clang 14 keeps its shadow.
@@ -34,10 +36,10 @@ class Flavour:
 
 
 def excerpt(text):
-    """Where a sanitizer begins to speak (what it ends with is a map of bytes), else the end."""
+    """Where a compiler or a sanitizer begins to tell of it (neither ends with it), else the end."""
     lines = text.splitlines()
     for number, line in enumerate(lines):
-        if SANITIZER_SPEAKS.search(line):
+        if FAILURE_BEGINS.search(line):
             return lines[number:number + EXCERPT_LINES]
     return lines[-EXCERPT_LINES:]
 

@@ -159,6 +159,8 @@ def dead_sources(tree):
     """Every .cpp is built, every header is included."""
     quoted = {p: set(re.findall(r"'([^']*)'", re.sub(r"#.*", "", t)))
               for p, t in tree.files.items() if p.endswith("meson.build")}
+    built_paths = {posixpath.normpath(posixpath.join(posixpath.dirname(p), name))
+                   for p, names in quoted.items() for name in names}
     included = {name for text in tree.code().values() for _, _, name in includes(text)}
     for path in tree.code():
         pure = pathlib.PurePosixPath(path)
@@ -168,12 +170,9 @@ def dead_sources(tree):
             continue
         # A foreach over names builds name.cpp or name_test.cpp.
         stems = {pure.stem, pure.stem.removesuffix("_test")}
-        built = False
-        for parent in pure.parents:
-            names = quoted.get(str(parent / "meson.build"), set())
-            relative = str(pure.relative_to(parent))
-            built = built or relative in names or bool(stems & names)
-        if not built:
+        listed = any(stems & quoted.get(str(parent / "meson.build"), set())
+                     for parent in pure.parents)
+        if path not in built_paths and not listed:
             yield Violation(path, 1, "dead-file", "no meson.build builds this file")
 
 

@@ -11,7 +11,7 @@
 #include <catch2/catch.hpp>
 
 #include "base/random.hpp"
-#include "tests/unit/daemon/allocation_count.hpp"
+#include "tests/unit/allocation_count.hpp"
 #include "tests/unit/daemon/store_fixture.hpp"
 
 namespace copykv {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/unit/daemon/allocation_count.hpp"
+#include "tests/unit/allocation_count.hpp"
 
 #include <cstdlib>
 #include <new>
