@@ -15,8 +15,9 @@ struct FlushPolicy {
     loop,     ///< once per turn
     call,     ///< at once, message by message
     hold,     ///< when the oldest staged message has waited hold_ns
-    clocked,  ///< at once while fewer than `in_flight_max` batches are on their way to that peer,
-              ///< else when one of them is through; where posting is a system call,
+    clocked,  ///< at once while fewer than `in_flight_max` batches are on their way to that peer
+              ///< and fewer than twice as many to all peers (through one send queue: as many), or
+              ///< none to that peer; else when one is through; where posting is a system call,
               ///< not while messages of that peer are at hand whose answers could go along, up to 8
               ///< turns. It needs no timer, adds no delay when idle, and the batch grows with the
               ///< load

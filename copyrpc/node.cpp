@@ -186,6 +186,7 @@ void Node::on_completion(const Completion& completion) noexcept {
     switch (static_cast<Post>(completion.context >> 32)) {
       case Post::batch:
         ++peer.batches_through;
+        --batches_out_;
         break;
       case Post::transfer:
         transfers_.push({number, ok});

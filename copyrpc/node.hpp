@@ -269,6 +269,7 @@ class Node {
   // outbound.cpp
   void open_batch(Peer& peer, MessageKind kind) noexcept;
   void post_at_once(Peer& peer) noexcept;
+  [[nodiscard]] bool has_window(const Peer& peer) const noexcept;
   [[nodiscard]] bool may_post(const Peer& peer) const noexcept;
   [[nodiscard]] bool post_batch(Peer& peer) noexcept;
   [[nodiscard]] bool post_part(Peer& peer, uint64_t from, uint32_t bytes) noexcept;
@@ -320,6 +321,7 @@ class Node {
 
   std::vector<Peer*> active_;
   uint32_t active_count_ = 0;
+  uint32_t batches_out_ = 0;  ///< of all peers, not through yet
   std::vector<Peer*> failing_;
   uint32_t failing_count_ = 0;
   bool submit_due_ = false;

@@ -56,6 +56,14 @@ void Node::post_at_once(Peer& peer) noexcept {
   submit_due_ = false;
 }
 
+/// A peer with nothing on its way always has one: neither the dead nor the busy hold up the others.
+bool Node::has_window(const Peer& peer) const noexcept {
+  if (peer.in_flight() == 0) return true;
+  const uint32_t all_max =
+      options_.flush.in_flight_max * (fabric_.limits().send_queues == 1 ? 1 : 2);
+  return peer.in_flight() < options_.flush.in_flight_max && batches_out_ < all_max;
+}
+
 bool Node::may_post(const Peer& peer) const noexcept {
   if (peer.batches_posted - peer.batches_released >= peer.grant.batches_max) return false;
   switch (options_.flush.kind) {
@@ -67,9 +75,8 @@ bool Node::may_post(const Peer& peer) const noexcept {
     case FlushPolicy::Kind::clocked:
       // Where a post is a system call, it costs more than serving what is at hand: worth a few
       // turns. Elsewhere it is not, and waiting would keep the peer idle.
-      return peer.in_flight() < options_.flush.in_flight_max &&
-             (!fabric_.limits().poll_is_system_call || !peer.has_backlog() ||
-              peer.turns_put_off >= kTurnsPutOffMax);
+      return has_window(peer) && (!fabric_.limits().poll_is_system_call || !peer.has_backlog() ||
+                                  peer.turns_put_off >= kTurnsPutOffMax);
   }
   return true;
 }
@@ -148,6 +155,7 @@ bool Node::post_end(Peer& peer, uint64_t from) noexcept {
   ++peer.posts_outstanding;
   peer.out_batch(peer.batches_posted) = {bytes, peer.sealed.call_bytes};
   ++peer.batches_posted;
+  ++batches_out_;
   peer.posted = end;
   peer.sealed = {};
   submit_due_ = true;

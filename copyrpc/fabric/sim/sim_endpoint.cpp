@@ -27,7 +27,8 @@ SimEndpoint::SimEndpoint(SimNetwork& network, uint32_t number, const SimOptions&
   limits_ = {.peers_max = options.peers_max,
              .posts_max = options.posts_max,
              .receive_entries = options.receive_entries,
-             .transfer_bytes_max = kTransferBytesMax};
+             .transfer_bytes_max = kTransferBytesMax,
+             .send_queues = std::max(options.send_queues, 1U)};
 }
 
 SimEndpoint::~SimEndpoint() {

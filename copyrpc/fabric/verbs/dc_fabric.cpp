@@ -105,6 +105,7 @@ DcFabric::DcFabric(const VerbsOptions& options, Device device)
     : Endpoint(verbs::Kind::dc, options, std::move(device)), sizes_(sizes_of(options, device_)) {
   size_for(sizes_.posts);
   limits_.posts_max = std::min(sizes_.posts_to_one, sizes_.posts);
+  limits_.send_queues = sizes_.initiators;
   limits_.transfer_bytes_max =
       static_cast<uint32_t>(std::min<uint64_t>(device_.link.max_msg_sz, kTransferBytesMax));
 }

@@ -98,6 +98,26 @@ TEST_CASE("large rings carry many messages a batch") {
   CHECK(counters.messages_sent > 8 * counters.batches_sent);
 }
 
+TEST_CASE("batches to many peers share what is on its way, and the first to a peer never waits") {
+  const uint32_t queues = GENERATE(1U, 2U, 8U);
+  const uint32_t peers = GENERATE(1U, 2U, 7U);
+  SceneOptions options;
+  options.nodes = 8;
+  options.node.flush.in_flight_max = 2;
+  options.sim.send_queues = queues;
+  Scene scene(options);
+  REQUIRE(scene.connect_all());
+  for (uint32_t round = 0; round < 3; ++round) {
+    for (uint32_t peer = 1; peer <= peers; ++peer) {
+      REQUIRE(scene.call(0, peer, 8, 8));
+      scene.node(0).flush();
+    }
+  }
+  const uint32_t all_max = queues == 1 ? 2 : 4;
+  CHECK(scene.node(0).counters().batches_sent == std::max(peers, std::min(2 * peers, all_max)));
+  CHECK(scene.run_until([&] { return scene.in_flight() == 0; }));
+}
+
 TEST_CASE("five nodes talk with each other") {
   SceneOptions options;
   options.nodes = 5;
