@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <optional>
+#include <utility>
 
 #include "bench/crew.hpp"
 #include "bench/null_backend.hpp"
@@ -40,13 +41,13 @@ void deliver(int fd, const Measurement& measured) {
   }
 }
 
-template <Backend B>
+template <Backend B, class S = NoSampler>
 void serve(B& backend, const CrewPlan& plan, uint32_t client, CrewControl& control, CrewCell& cell,
-           int result_fd) {
+           int result_fd, S sampler = {}) {
   RealTime time(plan.clock, plan.options.wait);
-  Worker<B, RealTime> worker(backend, time, plan.options.workload,
-                             setup_of(plan.options, plan.options.rank, client), cell.live,
-                             control.stop);
+  Worker<B, RealTime, S> worker(backend, time, plan.options.workload,
+                                setup_of(plan.options, plan.options.rank, client), cell.live,
+                                control.stop, std::move(sampler));
   publish(cell.done, uint32_t{1});
   for (uint32_t number = 2;; ++number) {
     switch (await_command(control, number)) {
@@ -87,6 +88,10 @@ void client_main(const CrewPlan& plan, uint32_t client, CrewControl& control, Cr
     set_error(cell, attached.error);
     publish(cell.done, uint32_t{1});
     return;
+  }
+  if (plan.options.stations > 0) {
+    Sampler sampler(*attached.client, plan.options.stations);
+    return serve(*attached.client, plan, client, control, cell, result_fd, std::move(sampler));
   }
   serve(*attached.client, plan, client, control, cell, result_fd);
 }

@@ -148,6 +148,7 @@ Outcome<void> LocalRank::spawn(const std::string& program, const RankSpec& spec)
                                     std::to_string(spec.memory_bytes),
                                     "--wait",
                                     spec.wait};
+  if (spec.stations) words.push_back("--record-stations");
   std::vector<char*> arguments;
   arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());

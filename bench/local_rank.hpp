@@ -27,6 +27,7 @@ struct RankSpec {
   uint32_t daemon_threads = 1;
   uint64_t memory_bytes = 0;
   std::string wait = "adaptive";
+  bool stations = false;
 };
 
 /// A directory of this process' own, below $XDG_RUNTIME_DIR or /tmp; removed with all in it.

@@ -89,6 +89,8 @@ Measurement& Measurement::operator+=(const Measurement& other) {
   service += other.service;
   response += other.response;
   if (!first_wrong) first_wrong = other.first_wrong;
+  sampled += other.sampled;
+  samples.insert(samples.end(), other.samples.begin(), other.samples.end());
   return *this;
 }
 
@@ -110,6 +112,14 @@ std::string encode(const Measurement& measured) {
     out.string(measured.first_wrong->key);
     out.number(measured.first_wrong->value_bytes);
     out.string(measured.first_wrong->value_start);
+  }
+  out.number(measured.sampled).number(measured.samples.size());
+  for (const ClientSample& sample : measured.samples) {
+    for (const uint64_t number :
+         {uint64_t{sample.client}, uint64_t{sample.daemon}, uint64_t{sample.slot},
+          uint64_t{sample.seq}, sample.published_ns, sample.seen_ns}) {
+      out.number(number);
+    }
   }
   return out.take();
 }
@@ -140,6 +150,16 @@ std::optional<Measurement> decode(std::string_view bytes) {
     wrong.value_bytes = in.number();
     wrong.value_start = in.string();
     measured.first_wrong = std::move(wrong);
+  }
+  measured.sampled = in.number();
+  const uint64_t samples = in.number();
+  for (uint64_t i = 0; i < samples && !in.cut(); ++i) {
+    ClientSample& sample = measured.samples.emplace_back();
+    for (uint32_t* const part : {&sample.client, &sample.daemon, &sample.slot, &sample.seq}) {
+      *part = static_cast<uint32_t>(in.number());
+    }
+    sample.published_ns = in.number();
+    sample.seen_ns = in.number();
   }
   if (in.cut()) return std::nullopt;
   return measured;

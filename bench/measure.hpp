@@ -59,6 +59,16 @@ struct LittlesLaw {
 inline constexpr double kResidualWarns = 0.01;
 inline constexpr double kResidualFails = 0.03;
 
+/// A sampled request as its client knows it. The first four name it (copykv::SampledRequest).
+struct ClientSample {
+  uint32_t client = 0;
+  uint32_t daemon = 0;
+  uint32_t slot = 0;
+  uint32_t seq = 0;
+  uint64_t published_ns = 0;
+  uint64_t seen_ns = 0;
+};
+
 struct Measurement {
   uint64_t start_ns = UINT64_MAX;  ///< the run's agreed start; the same for all clients
   uint64_t end_ns = 0;             ///< the last answer
@@ -74,6 +84,8 @@ struct Measurement {
   Latencies service{};                          ///< from the submit to the answer
   Latencies response{};  ///< open loop: from the meant start to the answer; else empty
   std::optional<WrongValue> first_wrong{};
+  uint64_t sampled = 0;                 ///< requests marked for stations
+  std::vector<ClientSample> samples{};  ///< of them, those that are kept
 
   [[nodiscard]] double seconds() const noexcept;
   [[nodiscard]] double ops_per_second() const noexcept;

@@ -110,6 +110,11 @@ void register_load(Settings& settings, RunOptions& o) {
 void register_report(Settings& settings, RunOptions& o) {
   settings.add_choice<bool>("verify", o.verify, "check every value read",
                             {{"all", true}, {"none", false}});
+  settings.add(
+      "stations", o.stations,
+      "stamp every N-th request of a client to another rank on its way, and show where its "
+      "time goes; 0: none",
+      {0, 1U << 20});
   settings.add("slo", o.slo_texts, "objective such as get.p99<50us or all.ops>1M; repeatable",
                parses_as<Slo>());
   settings.add("json", o.json_path, "write the document (schema 1) there; - is stdout");
@@ -169,6 +174,23 @@ Outcome<void> check_ranks(const RunOptions& o) {
   if (o.ranks * o.key_range > kKeysOfRanksMax) {
     return Failure{fmt::format("--key-range {}: {} ranks can have {} keys each at most",
                                o.key_range, o.ranks, format_count(kKeysOfRanksMax / o.ranks))};
+  }
+  return {};
+}
+
+// Who has stations: requests between ranks that are this benchmark's own.
+Outcome<void> check_stations(const RunOptions& o) {
+  if (o.stations == 0) return {};
+  if (o.transport == "sim") {
+    return Failure{"--stations: a simulated run stamps every request; leave it out"};
+  }
+  if (o.attach) {
+    return Failure{
+        "--stations: with --attach the records of the other ranks are out of reach; let benchkv "
+        "start the ranks"};
+  }
+  if (o.ranks == 1) {
+    return Failure{"--stations: requests to other ranks are stamped; add --ranks"};
   }
   return {};
 }
@@ -283,7 +305,7 @@ Outcome<void> find_place(const Settings& settings, RunOptions& o) {
 
 Outcome<void> complete(RunOptions& o) {
   for (const Outcome<void>& checked :
-       {check_ranks(o), check_local_ratio(o), check_load(o), check_attach(o)}) {
+       {check_ranks(o), check_stations(o), check_local_ratio(o), check_load(o), check_attach(o)}) {
     if (!checked) return Failure{checked.error};
   }
   const Outcome<ValueSizes> sizes = ValueSizes::parse(o.value_bytes);

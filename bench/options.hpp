@@ -71,6 +71,8 @@ struct RunOptions {
 
   // What is checked and reported.
   bool verify = true;
+  uint32_t stations =
+      0;  ///< every so many-th request to another rank is stamped on its way; 0: none
   std::vector<std::string> slo_texts{};
   std::string json_path{};
   std::string hgrm_path{};

@@ -71,7 +71,25 @@ Outcome<RankCounters> RankCounters::open(const Options& attach) {
       daemon_count > kDaemonsMax || bytes < rank_page_bytes(daemon_count)) {
     return Failure{fmt::format("{} has the layout of another release", path)};
   }
-  return RankCounters(std::move(*page), attach.rank, daemon_count, address->transport);
+  const bool stations = peek(header.stations) != 0 && bytes >= rank_file_bytes(daemon_count, true);
+  return RankCounters(std::move(*page), attach.rank, daemon_count, stations, address->transport);
+}
+
+std::vector<uint64_t> RankCounters::stations_written() const {
+  std::vector<uint64_t> written(stations_ ? daemon_count_ : 0);
+  for (uint32_t daemon = 0; daemon < written.size(); ++daemon) {
+    written[daemon] = observe(station_ring(header(), daemon_count_, daemon).written);
+  }
+  return written;
+}
+
+std::vector<std::vector<StationRecord>> RankCounters::read_stations(
+    std::span<const uint64_t> from) const {
+  std::vector<std::vector<StationRecord>> records;
+  for (uint32_t daemon = 0; daemon < from.size(); ++daemon) {
+    records.push_back(station_ring(header(), daemon_count_, daemon).read(from[daemon]));
+  }
+  return records;
 }
 
 std::vector<DaemonSample> RankCounters::read() const {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "base/error.hpp"
 #include "bench/daemon_sample.hpp"
 #include "bench/key_map.hpp"
+#include "shm/station_ring.hpp"
 
 namespace copykv::bench {
 
@@ -26,6 +28,13 @@ class RankCounters {
   /// One per daemon thread.
   [[nodiscard]] std::vector<DaemonSample> read() const;
 
+  /// Per daemon thread: what of its stations stands there from record `from[d]` on. Nothing where
+  /// the rank does not stamp.
+  [[nodiscard]] std::vector<std::vector<StationRecord>> read_stations(
+      std::span<const uint64_t> from) const;
+  /// Per daemon thread: records written until now.
+  [[nodiscard]] std::vector<uint64_t> stations_written() const;
+
   /// Daemons of other ranks that the daemons of this one can reach now.
   [[nodiscard]] uint64_t peers_up() const noexcept;
   [[nodiscard]] uint32_t rank_count() const noexcept;
@@ -35,10 +44,11 @@ class RankCounters {
 
  private:
   RankCounters(boost::interprocess::mapped_region page, uint32_t rank, uint32_t daemon_count,
-               std::string transport)
+               bool stations, std::string transport)
       : page_(std::move(page)),
         rank_(rank),
         daemon_count_(daemon_count),
+        stations_(stations),
         transport_(std::move(transport)) {}
   [[nodiscard]] const RankHeader& header() const noexcept {
     return *static_cast<const RankHeader*>(page_.get_address());
@@ -47,6 +57,7 @@ class RankCounters {
   boost::interprocess::mapped_region page_;
   uint32_t rank_;
   uint32_t daemon_count_;  ///< as checked: the page is not asked again
+  bool stations_;          ///< "
   std::string transport_;
 };
 

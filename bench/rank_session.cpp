@@ -2,8 +2,10 @@
 #include "bench/rank_session.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "bench/interrupt.hpp"
 #include "bench/progress.hpp"
@@ -13,6 +15,8 @@ namespace {
 
 constexpr uint64_t kMemoryBytesMin = uint64_t{1} << 30;
 constexpr uint64_t kItemOverheadBytes = 64;
+// Clients of other ranks may end later, and their last requests have to be written down here.
+constexpr useconds_t kLastStationsUs = 20'000;
 
 // Twice what the items need: their lengths change, and freed places are not always the right size.
 uint64_t daemon_memory(const RunOptions& options) {
@@ -95,6 +99,7 @@ Outcome<void> RankSession::start_daemon() {
     spec.daemon_threads = options_.daemon_threads;
     spec.memory_bytes = daemon_memory(options_);
     spec.wait = wait_name(options_.wait);
+    spec.stations = options_.stations > 0;
     Outcome<LocalRank> started = LocalRank::start(
         spec, [this] { return interrupted() ? std::string("interrupted") : trouble(); });
     if (!started) return Failure{started.error};
@@ -173,10 +178,12 @@ void RankSession::expect_all_ranks() noexcept {
 RunResult RankSession::run(uint64_t start_ns, uint64_t duration_ns, const std::string& phase) {
   const auto progress = make_progress(options_, phase);
   const auto before = counters_ ? counters_->read() : std::vector<DaemonSample>();
+  const auto stations_before = counters_ ? counters_->stations_written() : std::vector<uint64_t>();
   Crew::Run run = crew_->run(start_ns, duration_ns, *progress, [this] { return trouble(); });
   RunResult result;
   if (counters_) result.daemons = changes(counters_->read(), before);
   result.measured = std::move(run.measured);
+  if (options_.stations > 0) take_stations(stations_before, result);
   result.measured.count_from_start();
   if (!result.measured.client_operations.empty()) {
     result.ranks.push_back(
@@ -188,6 +195,14 @@ RunResult RankSession::run(uint64_t start_ns, uint64_t duration_ns, const std::s
   }
   result.may_go_on = run.may_go_on;
   return result;
+}
+
+/// Joins what the daemon wrote down since with what the clients kept.
+void RankSession::take_stations(std::span<const uint64_t> since, RunResult& result) {
+  ::usleep(kLastStationsUs);
+  Measurement& measured = result.measured;
+  result.samples = join_clients(options_.rank, counters_->read_stations(since), measured.sampled,
+                                std::exchange(measured.samples, {}));
 }
 
 Outcome<void> RankSession::stop() {

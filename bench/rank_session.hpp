@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -45,11 +46,15 @@ class RankSession {
 
  private:
   RankSession(const RunOptions& options, Trouble trouble)
-      : options_(options), clock_(TickClock::calibrate()), trouble_(std::move(trouble)) {}
+      : options_(options),
+        // Stations need the daemons' own clock; a calibrated one drifts from it.
+        clock_(options.stations > 0 ? TickClock() : TickClock::calibrate()),
+        trouble_(std::move(trouble)) {}
   [[nodiscard]] Outcome<void> start_daemon();
   [[nodiscard]] Outcome<void> choose_own_keys();
   [[nodiscard]] Outcome<void> start_clients();
   [[nodiscard]] Outcome<void> join_team();
+  void take_stations(std::span<const uint64_t> since, RunResult& result);
 
   RunOptions options_;  ///< the workload is completed here
   TickClock clock_;

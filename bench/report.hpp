@@ -18,6 +18,10 @@ using Json = nlohmann::ordered_json;
 /// Of a simulated run: "stations" and "resources".
 [[nodiscard]] Json stations_json(const RunResult& run, bool with_buckets);
 [[nodiscard]] Json resources_json(const RunResult& run);
+/// Of a real run that sampled every so many-th request: "stations".
+[[nodiscard]] Json real_stations_json(const RunResult& run, uint32_t every, bool with_buckets);
+/// Lines for the table; empty: there are no stations.
+[[nodiscard]] std::string stations_table(const RunResult& run);
 /// {"count", "mean", "p50", ...}; buckets when asked for.
 [[nodiscard]] Json to_json(const Histogram& histogram, bool with_buckets);
 

@@ -181,6 +181,9 @@ Json run_of(const RunResult& run, const RunOptions& options) {
     out["stations"] = stations_json(run, buckets);
     out["resources"] = resources_json(run);
   }
+  if (run.real_stations != nullptr) {
+    out["stations"] = real_stations_json(run, options.stations, buckets);
+  }
   if (m.first_wrong) out["first_wrong_value"] = wrong_of(*m.first_wrong);
   return out;
 }

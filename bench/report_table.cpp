@@ -204,6 +204,7 @@ std::string to_table(const Report& report) {
     print_confidence(out, report);
     print_checks(out, report);
     if (report.options.ranks > 1) print_ranks(out, report);
+    text += stations_table(report.runs.back());
   }
   for (const SloVerdict& slo : report.slos) fmt::format_to(out, "SLO {}\n", slo.line);
   for (size_t i = 0; i < report.runs.size(); ++i) {

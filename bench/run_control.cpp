@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "bench/followers.hpp"
 #include "bench/interrupt.hpp"
@@ -116,6 +117,10 @@ RunResult Leader::run(uint64_t duration_ns, const std::string& phase) {
   }
   RunResult result = session_.run(start_ns, duration_ns, phase);
   add_others(result);
+  if (report_.options.stations > 0) {
+    result.real_stations =
+        std::make_shared<const RealStationReport>(add_up(std::exchange(result.samples, {})));
+  }
   return result;
 }
 

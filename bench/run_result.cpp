@@ -55,6 +55,7 @@ RankBalance balance_of(const std::vector<RankShare>& ranks) noexcept {
 
 RunResult& RunResult::operator+=(const RunResult& other) {
   measured += other.measured;
+  samples += other.samples;
   append(daemons, other.daemons);
   append(ranks, other.ranks);
   append(failures, other.failures);
@@ -75,6 +76,7 @@ std::string encode(const RunResult& result) {
   encode_lines(out, result.failures);
   encode_lines(out, result.warnings);
   out.number(result.may_go_on);
+  encode(out, result.samples);
   return out.take();
 }
 
@@ -95,6 +97,7 @@ std::optional<RunResult> decode_result(std::string_view bytes) {
   result.failures = decode_lines(in);
   result.warnings = decode_lines(in);
   result.may_go_on = in.number() != 0;
+  result.samples = decode_stations(in);
   if (in.cut()) return std::nullopt;
   return result;
 }

@@ -12,6 +12,7 @@
 #include "bench/daemon_sample.hpp"
 #include "bench/measure.hpp"
 #include "bench/options.hpp"
+#include "bench/stations.hpp"
 #include "sim/stations.hpp"
 
 namespace copykv::bench {
@@ -41,6 +42,8 @@ struct RunResult {
   std::vector<std::string> failures{};  ///< empty: the run counts
   std::vector<std::string> warnings{};
   std::shared_ptr<const sim::StationReport> stations{};  ///< of a simulated run
+  StationSamples samples{};  ///< of a real run with stations, until they are added up
+  std::shared_ptr<const RealStationReport> real_stations{};
   bool may_go_on = true;  ///< false: clients have died or lost the daemon
 
   /// Adds another rank of the same run.

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/assert.hpp"
@@ -28,6 +29,7 @@
 #include "bench/keys.hpp"
 #include "bench/live.hpp"
 #include "bench/measure.hpp"
+#include "bench/sampler.hpp"
 #include "bench/values.hpp"
 #include "bench/verify.hpp"
 #include "bench/worker_setup.hpp"
@@ -44,17 +46,18 @@ struct Window {
   uint64_t give_up_ns;     ///< what has not been answered by then is lost
 };
 
-template <Backend B, TimeSource T>
+template <Backend B, TimeSource T, class S = NoSampler>
 class Worker {
  public:
   Worker(B& backend, T& time, const Workload& workload, const WorkerSetup& setup, LiveStats& live,
-         const uint32_t& stop)
+         const uint32_t& stop, S sampler = {})
       : backend_(backend),
         time_(time),
         workload_(workload),
         setup_(setup),
         live_(live),
         stop_(stop),
+        sampler_(std::move(sampler)),
         stream_(workload, setup.seed, setup.client, setup.clients),
         key_text_(workload.key_bytes),
         value_(workload.sizes.bytes_max()) {
@@ -73,6 +76,7 @@ class Worker {
     measured.start_ns = last_change_ns_ = window.start_ns;
     last_heard_ns_ = window.start_ns;
     level_ = 0;
+    sampler_.begin();
     time_.idle_until(window.start_ns, false);
     while (time_.now_ns() < window.start_ns) cpu_pause();
     if (setup_.arrival == Arrival::closed) {
@@ -83,6 +87,7 @@ class Worker {
     measured.end_ns = last_change_ns_;
     measured.interrupted = stopped();
     measured.client_operations = {measured.operations};
+    sampler_.end(measured);
     return !broken_ && backend_.in_flight() == 0;
   }
 
@@ -233,8 +238,12 @@ class Worker {
   Status send(const PlannedOp& op, uint64_t tag) noexcept {
     if (prepared_ != &op) prepare(op);
     prepared_ = nullptr;
-    if (op.kind != Kind::put) return backend_.submit_get(key_, tag);
-    return backend_.submit_put(key_, {value_.data(), op.value_bytes}, tag);
+    sampler_.before(op.remote, key_);
+    const Status status = op.kind != Kind::put
+                              ? backend_.submit_get(key_, tag)
+                              : backend_.submit_put(key_, {value_.data(), op.value_bytes}, tag);
+    sampler_.after(status, static_cast<uint32_t>(tag));
+    return status;
   }
 
   void take(size_t answered, uint64_t now_ns) noexcept {
@@ -245,6 +254,7 @@ class Worker {
       const Completion& done = completions_[i];
       COPYKV_ASSERT(done.tag < setup_.queue_depth, "tag={}", done.tag);
       const auto slot = static_cast<uint32_t>(done.tag);
+      sampler_.seen(slot, slots_[slot].submitted_ns, now_ns);
       finish(slots_[slot], done.result, now_ns);
       free_[free_count_++] = slot;
     }
@@ -296,6 +306,7 @@ class Worker {
   LiveStats& live_;
   const uint32_t& stop_;
 
+  [[no_unique_address]] S sampler_;
   OpStream stream_;
   KeyText key_text_;
   std::vector<char> value_;
@@ -327,8 +338,8 @@ class Worker {
   std::array<Completion, kQueueDepthMax> completions_{};
 };
 
-template <Backend B, TimeSource T>
-Status Worker<B, T>::preload() noexcept {
+template <Backend B, TimeSource T, class S>
+Status Worker<B, T, S>::preload() noexcept {
   Random random(setup_.seed ^ 0x9e1f11edULL);
   Status worst = Status::ok;
   const uint64_t end = std::min(setup_.load_end, workload_.keys());

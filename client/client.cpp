@@ -172,6 +172,10 @@ Result Client::ping(uint32_t daemon) noexcept {
 
 // ---- asynchronous
 
+std::optional<SampledRequest> Client::sample_next(std::string_view key) noexcept {
+  return impl_->sample_next(key);
+}
+
 Status Client::submit_get(std::string_view key, uint64_t tag) noexcept {
   SlotRef at;
   return impl_->start_get(key, tag, Sink::user, at);

@@ -58,6 +58,7 @@ struct ClientImpl {
   Status start_put(std::string_view key, std::string_view value, const PutOptions& options,
                    uint64_t tag, Sink sink, SlotRef& at) noexcept;
   Status start_get(std::string_view key, uint64_t tag, Sink sink, SlotRef& at) noexcept;
+  [[nodiscard]] std::optional<SampledRequest> sample_next(std::string_view key) noexcept;
   /// As start, but waits for slots and bulk room, stashing answers that poll has not taken.
   Status start_waiting(const Request& request, SlotRef& at) noexcept;
   [[nodiscard]] Buffer reserve(size_t bytes) noexcept;

@@ -23,6 +23,14 @@ LaneEnd& ClientImpl::lane_of(const Request& request) noexcept {
   return lanes_[rail < lanes_.size() ? rail : 0];
 }
 
+std::optional<SampledRequest> ClientImpl::sample_next(std::string_view key) noexcept {
+  LaneEnd& lane = lane_of_key(key);
+  if (broken_ || lane.used == lane.depth) return std::nullopt;
+  const uint32_t seq = lane.records[lane.head].seq + 1;
+  poke(lane.slots[lane.head].request.owner, seq);
+  return SampledRequest{connection_.geometry().client_number, lane.index, lane.head, seq};
+}
+
 void ClientImpl::expire_views() noexcept {
   for (const BulkRoom& room : expiring_) bulk_.release(room);
   expiring_.clear();
@@ -174,7 +182,8 @@ void ClientImpl::send(LaneEnd& lane, const Request& request, Placement placement
   poke(line.user_flags, request.user_flags);
   poke(line.argument, request.argument);
   poke(line.ttl_ms, request.ttl_ms);
-  poke(line.owner, request.daemon);
+  if (!has_key(request.op))
+    poke(line.owner, request.daemon);  // else sample_next has its mark there
   publish_head(lane, line,
                {record.seq, static_cast<uint8_t>(request.op),
                 static_cast<uint8_t>(static_cast<uint32_t>(placement) |

@@ -159,6 +159,9 @@ class Node {
   [[nodiscard]] Sent call(PeerId peer, std::span<const std::byte> payload,
                           uint32_t answer_bytes_max, const CallTag& tag) noexcept;
 
+  /// For who watches messages leave: `open_batch` takes the next one, `batches_posted` have left.
+  [[nodiscard]] const Peer& peer(PeerId id) const noexcept { return peers_[id]; }
+
   /// Takes what the fabric has. Returns the number of events.
   uint32_t poll() noexcept;
   /// Ends of own calls, each told to `take(const Answer&)`, which returns whether what the peer

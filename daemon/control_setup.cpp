@@ -68,7 +68,7 @@ Outcome<void> Control::take_rank() {
 }
 
 Outcome<void> Control::make_rank_page() {
-  const uint64_t bytes = rank_page_bytes(options_.daemon_threads);
+  const uint64_t bytes = rank_file_bytes(options_.daemon_threads, options_.stations);
   Outcome<Fd> made = make_memfd("copykv-rank", bytes);
   if (!made) return Failure{made.error};
   auto mapped = map_descriptor(made->get(), bytes, Access::read_write, "rank page");
@@ -96,6 +96,7 @@ Outcome<void> Control::make_rank_page() {
   rank_->started_unix_ms = epoch_ / kNanosPerMilli;
   rank_->pid = static_cast<uint32_t>(::getpid());
   rank_->routing_epoch = 1;
+  rank_->stations = options_.stations ? 1 : 0;
   return {};
 }
 
@@ -118,6 +119,9 @@ Outcome<void> Control::make_daemons() {
     with.wait = options_.wait;
     with.place = placed->places[daemon];
     if (options_.ranks > 1) with.remote = remote_options(daemon);
+    if (options_.stations) {
+      with.remote->stations = &station_ring(*rank_, options_.daemon_threads, daemon);
+    }
     auto made = DaemonThread::create(with, *rank_, daemon_block(*rank_, daemon));
     if (!made) return Failure{made.error};
     log_info("daemon {}: {}", daemon, (*made)->memory().page_note());

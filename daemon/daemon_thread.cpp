@@ -58,8 +58,15 @@ Outcome<std::unique_ptr<DaemonThread>> DaemonThread::create(const DaemonThreadOp
     daemon->network_ = std::move(*network);
     daemon->network_->record_rtt_in(block.rtt_ns);
   }
-  daemon->engine_ = std::make_unique<Engine>(options.engine, rank, block, *daemon->store_,
-                                             daemon->clock_, daemon->network_.get());
+  Network* seen = daemon->network_.get();
+  if (options.remote && options.remote->stations != nullptr) {
+    const bool posts_at_once = options.remote->node.flush.kind == copyrpc::FlushPolicy::Kind::call;
+    daemon->stations_ = std::make_unique<StationNetwork>(
+        *daemon->network_, *options.remote->stations, posts_at_once, daemon->clock_);
+    seen = daemon->stations_.get();
+  }
+  daemon->engine_ =
+      std::make_unique<Engine>(options.engine, rank, block, *daemon->store_, daemon->clock_, seen);
   return daemon;
 }
 

@@ -14,6 +14,7 @@
 #include "daemon/engine.hpp"
 #include "daemon/placement.hpp"
 #include "daemon/rpc_network.hpp"
+#include "daemon/station_network.hpp"
 #include "daemon/transport.hpp"
 #include "shm/store_memory.hpp"
 
@@ -24,6 +25,7 @@ struct RemoteOptions {
   TransportChoice transport{};
   FabricOptions fabric{};
   copyrpc::NodeOptions node{};
+  StationRing* stations = nullptr;  ///< where to write when sampled requests passed; nullptr: not
 };
 
 struct DaemonThreadOptions {
@@ -76,6 +78,7 @@ class DaemonThread {
   std::unique_ptr<StoreMemory> memory_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<RpcNetwork> network_;
+  std::unique_ptr<StationNetwork> stations_;  ///< between engine and network_; nullptr: nothing is
   std::unique_ptr<Engine> engine_;
   Fd wake_fd_;         ///< of this process
   Fd client_wakes_;    ///< epoll set, edge-triggered: what clients write is never read

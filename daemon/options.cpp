@@ -133,6 +133,8 @@ void add_settings(Settings& settings, DaemonOptions& options) {
   settings.add_choice("wait", options.wait, "what an idle daemon does",
                       {{"spin", Wait::spin}, {"adaptive", Wait::adaptive}, {"park", Wait::park}});
   settings.add("lock-memory", options.lock_memory, "lock memory against swapping");
+  settings.add("record-stations", options.stations,
+               "write down when sampled requests to other ranks pass (benchkv --stations)");
 }
 
 Outcome<void> follow_launcher(const Settings& settings, DaemonOptions& options) {
@@ -173,6 +175,9 @@ Outcome<void> check_options(DaemonOptions& options) {
                       options.rendezvous)};
     }
     options.rendezvous = "none";
+    if (options.stations) {
+      return Failure{"--record-stations: one rank has no others to send requests to; leave it out"};
+    }
   } else {
     if (options.rendezvous.empty() || options.rendezvous == "none") {
       return Failure{

@@ -49,6 +49,7 @@ struct DaemonOptions {
   HugePages huge_pages = HugePages::attempt;
   Wait wait = Wait::adaptive;
   bool lock_memory = false;
+  bool stations = false;  ///< stamp sampled requests to and from other ranks
 };
 
 /// Registers every option of copykvd.

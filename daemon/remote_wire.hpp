@@ -24,7 +24,7 @@ struct RemoteRequestHead {
   uint8_t mode;  ///< bits 0-1 Condition, bit 2: a descriptor of the caller's memory follows
   uint16_t key_bytes;
   uint32_t value_bytes;  ///< put: of the value. keys: room for the answer
-  uint64_t argument;
+  uint64_t argument;     ///< where can_be_marked says so: 0, or the mark of a sampled request
   uint32_t user_flags;
   uint32_t ttl_ms;
 
@@ -38,6 +38,11 @@ struct RemoteRequestHead {
 static_assert(sizeof(RemoteRequestHead) == 24);
 inline constexpr uint8_t kModeCondition = 3;
 inline constexpr uint8_t kModeDescriptor = 4;
+
+/// Whether a request has no argument of its own.
+[[nodiscard]] constexpr bool can_be_marked(Op op, Condition condition) noexcept {
+  return op == Op::get || (op == Op::put && condition != Condition::if_version);
+}
 
 struct RemoteAnswerHead {
   uint8_t status;

@@ -40,6 +40,22 @@ class RpcNetwork final : public Network {
   [[nodiscard]] copyrpc::PeerId caller_of(const RemoteRequest& request) const noexcept {
     return calls_[request.index].peer;
   }
+  /// The node of an owner, by its index; kNoPeer: there is none.
+  [[nodiscard]] copyrpc::PeerId node_of(uint32_t owner) const noexcept {
+    return owner < owners_.size() ? owners_[owner] : copyrpc::kNoPeer;
+  }
+  /// What the caller has marked a request of the last take_requests with; 0: nothing.
+  [[nodiscard]] uint64_t mark_of(const RemoteRequest& request) const noexcept {
+    const bool may_be =
+        request.path != Path::general || can_be_marked(request.op, request.condition);
+    return may_be ? load_word(calls_[request.index].payload + offsetof(RemoteRequestHead, argument))
+                  : 0;
+  }
+  /// Whether the next take_answers asks the fabric what has come.
+  [[nodiscard]] bool looks_next_turn() const noexcept {
+    return !fabric_->limits().poll_is_system_call || (turns_ + 1) % kTurnsPerIdlePoll == 0 ||
+           busy();
+  }
   /// Where the round-trip times of calls are counted.
   void record_rtt_in(PhaseHistogram& histogram) noexcept { rtt_ = &histogram; }
 

@@ -47,7 +47,7 @@ struct RankHeader {
   uint64_t bulk_bytes_granted;  ///< " now, all clients
   uint64_t routing_epoch;
   uint32_t owner_count;  ///< daemons of all ranks
-  uint32_t reserved;
+  uint32_t stations;     ///< 1: sampled requests are stamped (shm/station_ring.hpp)
   /// Who owns a partition: an index into `owners`. The daemons of this rank come first.
   uint16_t partition_owner[kPartitionCount];
   /// Which lane takes requests for it: the own daemon, or the one that talks with the owner.

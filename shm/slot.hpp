@@ -104,7 +104,8 @@ struct alignas(kCacheLineBytes) RequestLine {
   uint32_t user_flags;   ///< put: stored with the item
   uint64_t argument;     ///< put if_version: version. add: delta. keys: cursor               word 2
   uint32_t ttl_ms;       ///< put, touch: life from now in milliseconds; 0: never expires     word 3
-  uint32_t owner;        ///< keys, ping: whose, as an index into RankHeader::owners
+  uint32_t owner;        ///< keys, ping: whose, as an index into RankHeader::owners. Operations
+                         ///< with a key: the sequence of the head, if the request is sampled
   uint64_t data[4];      ///< line: key, then value. bulk: [0] offset, [1] bytes of the room  word 4
 };
 

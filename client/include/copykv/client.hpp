@@ -82,6 +82,14 @@ struct Completion {
   Result result;
 };
 
+/// A request that is stamped on its way, as the records of its rank name it.
+struct SampledRequest {
+  uint32_t client = 0;  ///< number of this client at its rank
+  uint32_t daemon = 0;  ///< daemon thread of the rank
+  uint32_t slot = 0;
+  uint32_t seq = 0;
+};
+
 /// A piece of the client's bulk area, filled in place and then put without a further copy on the
 /// client's side. Returns its room when destroyed or submitted. Must not outlive its Client. After
 /// a reattach its bytes can still be read and written, but a put of it ends as disconnected.
@@ -168,6 +176,12 @@ class Client {
   Status submit_exists(std::string_view key, uint64_t tag) noexcept;
   Status submit_add(std::string_view key, int64_t delta, uint64_t tag) noexcept;
   Status submit_touch(std::string_view key, uint32_t ttl_ms, uint64_t tag) noexcept;
+
+  /// For measuring: the next get or put that is submitted, if it is of `key`, is stamped at the
+  /// stations of its way to another rank, where the ranks were started with --record-stations (see
+  /// docs/protocol.md, Stations); else this changes nothing. Empty: no slot is free, as
+  /// would_block.
+  [[nodiscard]] std::optional<SampledRequest> sample_next(std::string_view key) noexcept;
 
   /// Takes finished operations, at most completions.size(); never waits. Returns how many. That the
   /// daemon is gone is noticed within 0.2 s, or 16 calls that return 0, whichever is later.

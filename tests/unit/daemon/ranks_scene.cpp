@@ -35,10 +35,14 @@ void RanksScene::start(uint32_t number) {
   copyrpc::NodeOptions node = options_.node;
   node.incarnation = ++rank.incarnation;
   node.seed = number;
+  std::function<Network&(RpcNetwork&)> through;
+  if (options_.through) {
+    through = [&](RpcNetwork& of) -> Network& { return options_.through(number, of); };
+  }
   sim::InProcessRank parts =
       sim::make_rank(number, network.attach(), node,
                      {.value_bytes_max = kValueBytesMaxDefault, .rank_count = options_.ranks},
-                     clock, *rank.memory);
+                     clock, *rank.memory, through);
   rank.network = std::move(parts.network);
   rank.daemon = std::move(parts.daemon);
   rank.seat = rank.daemon->attach({0, 1, options_.depth, 4096, kBulkBytes});

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,6 +29,8 @@ class RanksScene {
     copyrpc::SimOptions sim{};
     copyrpc::NodeOptions node{};
     uint64_t memory_bytes = uint64_t{64} << 20;
+    /// What the engine of a rank is given instead of its network.
+    std::function<Network&(uint32_t rank, RpcNetwork&)> through{};
   };
   explicit RanksScene(const Options& options);
   ~RanksScene();

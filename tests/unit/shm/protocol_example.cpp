@@ -11,7 +11,7 @@
 
 #include "daemon/job_card.hpp"
 #include "shm/handshake.hpp"
-#include "shm/rank_page.hpp"
+#include "shm/station_ring.hpp"
 #include "sim/in_process.hpp"
 
 namespace copykv::test {
@@ -240,10 +240,17 @@ std::map<std::string, std::vector<Cells>> protocol_fields() {
         FIELD(R, bulk_bytes_granted),
         FIELD(R, routing_epoch),
         FIELD(R, owner_count),
-        FIELD(R, reserved),
+        FIELD(R, stations),
         FIELD(R, partition_owner),
         FIELD(R, partition_rail),
         FIELD(R, owners)}},
+      {"StationRing",
+       {FIELD(StationRing, written), FIELD(StationRing, missed), FIELD(StationRing, records)}},
+      {"StationRecord",
+       {FIELD(StationRecord, mark), FIELD(StationRecord, kind), FIELD(StationRecord, rank),
+        FIELD(StationRecord, daemon), FIELD(StationRecord, reserved), FIELD(StationRecord, client),
+        FIELD(StationRecord, slot), FIELD(StationRecord, seq), FIELD(StationRecord, reserved2),
+        FIELD(StationRecord, at_ns)}},
       {"DaemonBlock",
        {FIELD(D, sleeping),
         FIELD(D, turns),
