@@ -256,6 +256,9 @@ void StationNetwork::stamp_reply(const Asked& asked, Reply&& reply) noexcept {
 }
 
 void StationNetwork::reply_plain(std::span<const RemoteRequest> requests) noexcept {
+  if (sampled_ == 0) [[likely]] {
+    return watch(posts_at_once_, [&] { network_.reply_plain(requests); });
+  }
   size_t done = 0;
   while (done < requests.size()) {
     size_t end = done;

@@ -18,6 +18,11 @@ COMMON = ["--ranks", "2", "--duration", "1", "--warmup", "0.2"]
 
 
 class Stations(unittest.TestCase):
+    def run_to_end(self, *flags):
+        running = RunningBench(*flags)
+        self.addCleanup(running.owned.cleanup)
+        return running.finish()
+
     def check(self, document, every, lost_share_max=0.02):
         run = document["runs"][0]
         stations = run["stations"]
@@ -74,8 +79,7 @@ class Stations(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="copykv-e2e-") as directory:
             result = pathlib.Path(directory) / "stations.json"
             page = pathlib.Path(directory) / "stations.html"
-            code, out, errors = RunningBench(*COMMON, "--stations", "8", "--json",
-                                             str(result)).finish()
+            code, out, errors = self.run_to_end(*COMMON, "--stations", "8", "--json", str(result))
             self.assertEqual(code, 0, errors)
             for name in NAMES:
                 self.assertIn(name, out)
@@ -91,7 +95,7 @@ class Stations(unittest.TestCase):
         for flags, why in ((["--ranks", "1"], "add --ranks"),
                            (["--ranks", "2", "--transport", "sim"], "leave it out"),
                            (["--attach"], "let benchkv start the ranks")):
-            code, out, errors = RunningBench("--stations", "64", *flags).finish()
+            code, out, errors = self.run_to_end("--stations", "64", *flags)
             self.assertEqual((code, out), (2, ""))
             self.assertIn(why, errors)
 

@@ -5,21 +5,24 @@
     station_cost.py [--pairs N] [--every N] [--limit PERCENT] [-- BENCHKV FLAGS]
     $COPYKV_BUILD_ROOT names the build
 
-Prints the loss of rate, and of the median latency, as medians over the pairs with the interval that
-holds the true median with at least 95 %. Exit 1: the whole interval of the rate is beyond the limit.
+Prints how the processor time of an operation (ranks, clients, start and end included) and the rate
+change, as medians over the pairs with the interval that holds the true median with at least 95 %.
+Processor time is what a machine shared with others still tells. Exit 1: the whole interval of the
+processor time is beyond the limit.
 """
 import argparse
 import json
 import math
 import os
 import pathlib
+import resource
 import statistics
 import subprocess
 import sys
 
 BUILD = pathlib.Path(os.environ.get("COPYKV_BUILD_ROOT", "build"))
 FLAGS = ["--ranks", "2", "--client-threads", "4", "--transport", "ofi-tcp", "--duration", "2",
-         "--warmup", "0.5"]
+         "--warmup", "0"]
 
 
 def interval(values):
@@ -33,25 +36,23 @@ def interval(values):
     return ordered[0], ordered[-1]
 
 
-def measure(pairs, every, flags):
-    """Points in the order of the runs: without, with, with, without, ..."""
-    order = [value for pair in range(pairs)
-             for value in ((0, every) if pair % 2 == 0 else (every, 0))]
-    done = subprocess.run([BUILD / "bench" / "benchkv", "sweep", *flags, "--json", "-",
-                           "--stations", ",".join(str(value) for value in order)],
-                          capture_output=True, text=True, check=False, timeout=3600)
+def processor_seconds():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def run(every, flags):
+    """The run of a document, with the processor time of an operation."""
+    before = processor_seconds()
+    done = subprocess.run([BUILD / "bench" / "benchkv", "run", *flags, "--json", "-", "--stations",
+                           str(every)], capture_output=True, text=True, check=False, timeout=300)
     if done.returncode != 0:
         sys.exit(f"benchkv ended with code {done.returncode}:\n{done.stderr}")
-    return json.loads(done.stdout)["points"]
-
-
-def figure(points, value):
-    """Changes in percent, pair by pair."""
-    changes = []
-    for first, second in zip(points[::2], points[1::2]):
-        without, with_stations = sorted((first, second), key=lambda p: p["config"]["stations"])
-        changes.append(100 * (value(with_stations) / value(without) - 1))
-    return changes
+    document = json.loads(done.stdout)
+    measured = document["runs"][0]
+    measured["processor_us"] = 1e6 * (processor_seconds() - before) / measured["operations"]
+    measured["commit"] = document["host"]["commit"]
+    return measured
 
 
 def main():
@@ -61,18 +62,23 @@ def main():
     parser.add_argument("--limit", type=float, default=2.0)
     parser.add_argument("flags", nargs="*")
     options = parser.parse_args()
-    points = measure(options.pairs, options.every, options.flags or FLAGS)
-    rates = figure(points, lambda p: p["runs"][0]["ops_per_second"])
-    p50s = figure(points, lambda p: p["runs"][0]["latency_ns"]["all"]["p50"])
-    for name, changes in (("rate", rates), ("p50", p50s)):
-        low, high = interval(changes)
-        print(f"{name}: {statistics.median(changes):+.2f} % with --stations {options.every} "
+    pairs = []
+    for number in range(options.pairs):
+        order = (0, options.every) if number % 2 == 0 else (options.every, 0)
+        runs = {every: run(every, options.flags or FLAGS) for every in order}
+        pairs.append((runs[0], runs[options.every]))
+    changes = {}
+    for name in ("processor_us", "ops_per_second"):
+        changes[name] = [100 * (b[name] / a[name] - 1) for a, b in pairs]
+        low, high = interval(changes[name])
+        print(f"{name}: {statistics.median(a[name] for a, _ in pairs):.4g}, "
+              f"{statistics.median(changes[name]):+.2f} % with --stations {options.every} "
               f"({low:+.2f} to {high:+.2f}, {options.pairs} pairs)")
-    lost = sum(p["runs"][0]["stations"]["lost"] for p in points if p["config"]["stations"])
-    sampled = sum(p["runs"][0]["stations"]["sampled"] for p in points if p["config"]["stations"])
-    print(f"sampled {sampled}, lost {lost}; load {os.getloadavg()[0]:.1f} at the end, "
-          f"{os.cpu_count()} cores, commit {points[0]['host']['commit']}")
-    if interval(rates)[1] < -options.limit:
+    stations = [b["stations"] for _, b in pairs]
+    print(f"sampled {sum(s['sampled'] for s in stations)}, lost "
+          f"{sum(s['lost'] for s in stations)}; load {os.getloadavg()[0]:.1f} at the end, "
+          f"{os.cpu_count()} cores, commit {pairs[0][0]['commit']}")
+    if interval(changes["processor_us"])[0] > options.limit:
         sys.exit(f"sampling costs more than {options.limit} %")
 
 

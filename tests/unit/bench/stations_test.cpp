@@ -119,8 +119,8 @@ StationSamples both(const std::vector<StationRecord>& calls, std::vector<Station
   for (StationRecord& answer : answers) {
     for (uint64_t& at_ns : answer.at_ns) at_ns += ahead_ns;
   }
-  StationSamples samples = join_clients(0, std::vector{calls}, clients.size(), clients);
-  samples += join_clients(1, std::vector{answers}, 0, {});
+  StationSamples samples = join_clients(0, {&calls, 1}, clients.size(), clients);
+  samples += join_clients(1, {&answers, 1}, 0, {});
   return samples;
 }
 

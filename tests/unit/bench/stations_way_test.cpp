@@ -60,8 +60,8 @@ class Scene {
     for (uint32_t rank = 0; rank < 2; ++rank) {
       Measurement measured;
       samplers[rank].end(measured);
-      samples += join_clients(rank, std::vector{rings_[rank]->read(0)}, measured.sampled,
-                              measured.samples);
+      const auto records = rings_[rank]->read(0);
+      samples += join_clients(rank, {&records, 1}, measured.sampled, measured.samples);
     }
     return add_up(samples);
   }

@@ -7,12 +7,17 @@
 // fabric between them, which copies bytes as a network would. Run it under callgrind by
 // engine_cost.py, which knows the names of what is counted and what is not.
 //
-//   remote_cost get|put GROUP    1,024 keys, 8-byte keys and values, GROUP requests per turn
+//   remote_cost get|put GROUP [EVERY]        1,024 keys, 8-byte keys and values, GROUP requests per
+//                                            turn; both ranks stamp, and every EVERYth is sampled
+//   remote_cost get|put GROUP EVERY PAIRS    what that costs: processor time of client and daemons
+//                                            with and without, in PAIRS of alternating order
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +25,7 @@
 #include "base/assert.hpp"
 #include "daemon/job_card.hpp"
 #include "daemon/rpc_network.hpp"
+#include "daemon/station_network.hpp"
 #include "sim/in_process.hpp"
 
 namespace {
@@ -105,10 +111,12 @@ void take_turns(Engine& sender, Engine& owner) noexcept {
 struct Rank {
   std::unique_ptr<StoreMemory> memory;
   std::unique_ptr<RpcNetwork> network;
+  std::unique_ptr<StationRing> ring;
+  std::unique_ptr<StationNetwork> stations;
   std::unique_ptr<sim::InProcessDaemon> daemon;
 };
 
-Rank make_rank(uint32_t number, std::unique_ptr<DirectFabric> fabric, const Clock& clock) {
+Rank make_rank(uint32_t number, std::unique_ptr<DirectFabric> fabric, bool stations) {
   Rank rank;
   rank.memory = std::move(*StoreMemory::create({.budget_bytes = uint64_t{32} << 20}));
   copyrpc::NodeOptions node;
@@ -116,62 +124,136 @@ Rank make_rank(uint32_t number, std::unique_ptr<DirectFabric> fabric, const Cloc
   node.nodes = 2 * kRailsMax;
   node.peers_max = 1;
   const Region& arena = rank.memory->arena();
-  rank.network = std::move(
-      *RpcNetwork::create(std::move(fabric), node, clock, {arena.base, arena.virtual_bytes}));
+  rank.network = std::move(*RpcNetwork::create(std::move(fabric), node, kSystemClock,
+                                               {arena.base, arena.virtual_bytes}));
   rank.network->set_owners(make_routing({1, 1}, number).nodes);
+  Network* network = rank.network.get();
+  if (stations) {
+    rank.ring = std::make_unique<StationRing>();
+    rank.stations =
+        std::make_unique<StationNetwork>(*rank.network, *rank.ring, false, kSystemClock);
+    network = rank.stations.get();
+  }
   rank.daemon = std::make_unique<sim::InProcessDaemon>(
       sim::InProcessDaemon::Options{.fence_free = true,
                                     .turns_per_clock_read = 32,
                                     .rank_count = 2,
-                                    .network = rank.network.get(),
+                                    .network = network,
                                     .memory = rank.memory.get()});
   return rank;
+}
+
+/// Two ranks, and a client of the first whose keys are all at the other.
+class Pair {
+ public:
+  /// `every`: of so many requests one is sampled; 0: the ranks do not stamp.
+  Pair(uint32_t group, uint32_t every) : group_(group), every_(every) {
+    auto first = std::make_unique<DirectFabric>();
+    auto second = std::make_unique<DirectFabric>();
+    first->other = second.get();
+    second->other = first.get();
+    sender_ = make_rank(0, std::move(first), every > 0);
+    owner_ = make_rank(1, std::move(second), every > 0);
+    for (uint16_t& each : sender_.daemon->rank().partition_owner) each = 1;
+    sender_.network->set_peer(owner_.network->node().card());
+    owner_.network->set_peer(sender_.network->node().card());
+    seat_ = sender_.daemon->attach({.queue_depth = 64});
+    client_ = std::make_unique<Client>(sender_.daemon->client(*seat_, Wait::spin));
+    while (sender_.network->node().peers_up() + owner_.network->node().peers_up() < 2) {
+      (void)sender_.daemon->turn();
+      (void)owner_.daemon->turn();
+    }
+    for (uint32_t index = 0; index < kKeys; ++index) keys_.push_back(fmt::format("{:08}", index));
+    for (uint32_t filled = 0; filled < kKeys; filled += group) round(true, false);
+  }
+
+  void round(bool put, bool measured) {
+    for (uint32_t index = 0; index < group_; ++index, ++next_) {
+      const std::string& key = keys_[next_ % kKeys];
+      if (every_ > 0 && next_ % every_ == 0) {
+        COPYKV_ASSERT(client_->sample_next(key).has_value(), "next={}", next_);
+      }
+      const Status status =
+          put ? client_->submit_put(key, key, next_) : client_->submit_get(key, next_);
+      COPYKV_ASSERT(status == Status::ok, "submit: {}", to_string(status));
+    }
+    (measured ? measured_turns : take_turns)(sender_.daemon->engine(), owner_.daemon->engine());
+    const size_t taken = client_->poll(completions_);
+    COPYKV_ASSERT(taken == group_, "taken={}", taken);
+    for (size_t index = 0; index < taken; ++index) {
+      COPYKV_ASSERT(completions_[index].result.ok(), "status");
+    }
+    sender_.daemon->populate();
+    owner_.daemon->populate();
+  }
+
+  /// Processor time of `rounds` of them.
+  uint64_t time_ns(bool put, uint32_t rounds) {
+    const auto now_ns = [] {
+      timespec now;
+      clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+      return static_cast<uint64_t>(now.tv_sec) * kNanosPerSecond +
+             static_cast<uint64_t>(now.tv_nsec);
+    };
+    const uint64_t began_ns = now_ns();
+    for (uint32_t index = 0; index < rounds; ++index) round(put, false);
+    return now_ns() - began_ns;
+  }
+
+ private:
+  const uint32_t group_;
+  const uint32_t every_;
+  Rank sender_{};
+  Rank owner_{};
+  std::unique_ptr<sim::Seat> seat_{};
+  std::unique_ptr<Client> client_{};
+  std::vector<std::string> keys_{};
+  std::array<Completion, 64> completions_{};
+  uint32_t next_ = 0;
+};
+
+/// Prints what sampling costs, in percent of the processor time: the middle of `pairs`, and the
+/// quarters around it.
+void compare(bool put, uint32_t group, uint32_t every, uint32_t pairs) {
+  Pair without(group, 0);
+  Pair with(group, every);
+  constexpr uint32_t kRoundsOfPair = 400;
+  std::vector<double> percent;
+  std::vector<double> base_ns;
+  for (uint32_t pair = 0; pair < pairs; ++pair) {
+    uint64_t without_ns = 0;
+    uint64_t with_ns = 0;
+    for (uint32_t half = 0; half < 2; ++half) {
+      if ((pair + half) % 2 == 0) {
+        without_ns = without.time_ns(put, kRoundsOfPair);
+      } else {
+        with_ns = with.time_ns(put, kRoundsOfPair);
+      }
+    }
+    const auto base = static_cast<double>(without_ns);
+    percent.push_back(100 * (static_cast<double>(with_ns) / base - 1));
+    base_ns.push_back(base / kRoundsOfPair / group);
+  }
+  std::sort(percent.begin(), percent.end());
+  std::sort(base_ns.begin(), base_ns.end());
+  fmt::print("sampling 1 of {}: {:+.2f} % of {:.0f} ns (quarters {:+.2f} to {:+.2f}, {} pairs)\n",
+             every, percent[pairs / 2], base_ns[pairs / 2], percent[pairs / 4],
+             percent[3 * pairs / 4], pairs);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  COPYKV_ASSERT(argc == 3, "usage: remote_cost get|put GROUP");
+  COPYKV_ASSERT(argc >= 3 && argc <= 5, "usage: remote_cost get|put GROUP [EVERY [PAIRS]]");
   const bool is_put = std::string_view(argv[1]) == "put";
   const auto group = static_cast<uint32_t>(std::atoi(argv[2]));
-  const SystemClock clock;
-  auto first = std::make_unique<DirectFabric>();
-  auto second = std::make_unique<DirectFabric>();
-  first->other = second.get();
-  second->other = first.get();
-  Rank sender = make_rank(0, std::move(first), clock);
-  Rank owner = make_rank(1, std::move(second), clock);
-  for (uint16_t& each : sender.daemon->rank().partition_owner) each = 1;  // all at the other
-  sender.network->set_peer(owner.network->node().card());
-  owner.network->set_peer(sender.network->node().card());
-  const auto seat = sender.daemon->attach({.queue_depth = 64});
-  Client client = sender.daemon->client(*seat, Wait::spin);
-  while (sender.network->node().peers_up() + owner.network->node().peers_up() < 2) {
-    (void)sender.daemon->turn();
-    (void)owner.daemon->turn();
+  const auto every = static_cast<uint32_t>(argc > 3 ? std::atoi(argv[3]) : 0);
+  if (argc > 4) {
+    compare(is_put, group, every, static_cast<uint32_t>(std::atoi(argv[4])));
+    return 0;
   }
-
-  std::vector<std::string> keys;
-  for (uint32_t index = 0; index < kKeys; ++index) keys.push_back(fmt::format("{:08}", index));
-  std::array<Completion, 64> completions;
-  uint32_t next = 0;
-  const auto round = [&](bool put, bool measured) {
-    for (uint32_t index = 0; index < group; ++index, ++next) {
-      const std::string& key = keys[next % kKeys];
-      const Status status = put ? client.submit_put(key, key, next) : client.submit_get(key, next);
-      COPYKV_ASSERT(status == Status::ok, "submit: {}", to_string(status));
-    }
-    (measured ? measured_turns : take_turns)(sender.daemon->engine(), owner.daemon->engine());
-    const size_t taken = client.poll(completions);
-    COPYKV_ASSERT(taken == group, "taken={}", taken);
-    for (size_t index = 0; index < taken; ++index) {
-      COPYKV_ASSERT(completions[index].result.ok(), "status");
-    }
-    sender.daemon->populate();
-    owner.daemon->populate();
-  };
-  for (uint32_t filled = 0; filled < kKeys; filled += group) round(true, false);
-  for (uint32_t index = 0; index < kRounds; ++index) round(is_put, true);
+  Pair ranks(group, every);
+  for (uint32_t index = 0; index < kRounds; ++index) ranks.round(is_put, true);
   fmt::print("operations {}\n", kRounds * group);
   return 0;
 }
