@@ -15,10 +15,10 @@ namespace {
 
 // Flags of one number: a comma in their value cannot mean anything else. (--value-bytes and
 // --distribution use commas themselves.)
-constexpr std::array kNumericFlags = {
-    "--ranks",     "--daemon-threads", "--client-threads", "--queue-depth", "--key-range",
-    "--key-bytes", "--read-ratio",     "--local-ratio",    "--rate",        "--seed",
-    "--duration",  "--memory",         "--stations"};
+constexpr std::array kNumericFlags = {"--ranks",       "--daemon-threads", "--client-threads",
+                                      "--queue-depth", "--key-range",      "--key-bytes",
+                                      "--read-ratio",  "--local-ratio",    "--rate",
+                                      "--seed",        "--duration",       "--memory"};
 
 bool is_numeric_flag(std::string_view name) {
   return std::find(kNumericFlags.begin(), kNumericFlags.end(), name) != kNumericFlags.end();
