@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -172,11 +173,11 @@ def rates(plan, transport, port):
 def sweep(plan, transport, flush, port):
     """Two ranks, of which rank 0 is the other side and writes the document."""
     name = f"sweep-{transport}-{flush}"
-    clients, duration, runs = ("1,2", 0.5, 1) if plan.quick else (CLIENTS, 2, 3)
+    clients, duration, warmup, runs = ("1", 0.2, 0.1, 1) if plan.quick else (CLIENTS, 2, 0.5, 3)
     common = [plan.program("bench", "benchkv"), "sweep", "--preset", "rtt-analysis", "--ranks", 2,
               "--rendezvous", f"tcp://{plan.host}:{port}", "--runtime-dir", plan.folder / "run",
               "--transport", transport, "--flush", flush, "--client-threads", clients,
-              "--duration", duration, "--runs", runs, "--histograms"]
+              "--duration", duration, "--warmup", warmup, "--runs", runs, "--histograms"]
     step = Step(name, f"round trips of two ranks over {transport}, flush policy {flush}: input of "
                 "`benchkv report`", [*common, "--rank", 1],
                 [*common, "--rank", 0, "--json", plan.folder / f"{name}.json"],
@@ -213,10 +214,8 @@ def last_numbers(path):
     """The last line of figures that perftest has printed."""
     for line in reversed(path.read_text(errors="replace").splitlines()):
         fields = line.split()
-        try:
-            return [float(field) for field in fields] if len(fields) >= 4 else None
-        except ValueError:
-            continue
+        if len(fields) >= 4 and all(re.fullmatch(r"[\d.]+", field) for field in fields):
+            return [float(field) for field in fields]
     return None
 
 
