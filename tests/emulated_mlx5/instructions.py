@@ -103,8 +103,9 @@ def main():
         for per_turn in (1, 4):
             each = counter.each("posts", per_turn, part_of_post)
             worst = max(worst, each["post"])
+            ends = each.get("end", 0)  # of rc they are part of polling
             print(f"{per_turn} in a turn, instructions for each batch over {arguments.transport}, "
-                  f"without the device: {each['post']:.0f} to post, {each.get('end', 0):.0f} to end, "
+                  f"without the device: {each['post']:.0f} to post, {ends:.0f} to end, "
                   f"{each['poll']:.0f} to poll at both ends")
         few, many = (counter.each("messages", count, part_of_message) for count in (FEW, MANY))
     print(f"to post: at most {arguments.batch_max:.0f}")

@@ -25,11 +25,12 @@ SECONDS_MAX = 110
 PORT = 18_800
 FACTS = ["facts-devices", "facts-doctor", "facts-processors"]
 STEPS = [*FACTS, "conformance-rc", "conformance-dc", "perftest-latency", "perftest-bandwidth",
-         "perftest-rate", "pingpong-rc", "rate-rc", "pingpong-dc", "rate-dc", "sweep-rc-loop", "sweep-rc-clocked",
-         "sweep-dc-loop", "sweep-dc-clocked"]
+         "perftest-rate", "pingpong-rc", "rate-rc", "pingpong-dc", "rate-dc", "sweep-rc-loop",
+         "sweep-rc-clocked", "sweep-dc-loop", "sweep-dc-clocked"]
 DC = {step for step in STEPS if "-dc" in step}
 PERFTEST = {step for step in STEPS if step.startswith("perftest")}
-NEED_DEVICE = PERFTEST | {"facts-devices"} | {step for step in STEPS if step.startswith(("sweep", "pingpong"))}
+NEED_DEVICE = {"facts-devices"} | {step for step in STEPS
+                                   if step.startswith(("perftest", "sweep", "pingpong"))}
 MATRIX = {(contexts, inline, messages)
           for contexts in (1, 2) for inline in (True, False) for messages in (1, 2, 4, 8)}
 # Not loopback, and not a version or a time of day.
