@@ -23,17 +23,13 @@ copyrpc::VerbsOptions verbs_options(const FabricOptions& options) {
   return verbs;
 }
 
-/// The best that this machine has, and why not something better.
-TransportChoice best_transport(const FabricOptions& options) {
-  const std::string missing = copyrpc::rc_missing(verbs_options(options));
-  if (missing.empty()) return {"rc", "auto: rc, since there is an RDMA device with an active port"};
-  return {"ofi-tcp", fmt::format("auto: ofi-tcp, which reaches any host; not rc: {}", missing)};
-}
-
 }  // namespace
 
 Outcome<TransportChoice> choose_transport(const std::string& wanted, const FabricOptions& options) {
-  if (wanted == "auto") return best_transport(options);
+  if (wanted == "auto") {
+    auto best = copyrpc::auto_transport(verbs_options(options));
+    return TransportChoice{std::move(best.name), std::move(best.why)};
+  }
   if (wanted == "rc") {
     const std::string missing = copyrpc::rc_missing(verbs_options(options));
     if (!missing.empty()) return Failure{fmt::format("--transport rc: {}", missing)};

@@ -11,7 +11,13 @@
 
 #include <array>
 #include <csignal>
+#include <exception>
+#include <memory>
 #include <stdexcept>
+#include <thread>
+#include <utility>
+
+#include <CLI/CLI.hpp>
 
 namespace copykv::bench {
 namespace {
@@ -51,11 +57,51 @@ Fd call(const std::string& peer, uint16_t port) {
   return fd;
 }
 
+std::array<int, 2> connected_pair() {
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
+    throw std::runtime_error("socketpair: out of descriptors");
+  return ends;
+}
+
+/// The end of one side is what tells the other, so each closes its own.
+void run_in_threads(const std::function<void(Duo&)>& side) {
+  const std::array<int, 2> ends = connected_pair();
+  std::array<std::exception_ptr, 2> errors;
+  const auto run = [&](bool is_child) {
+    Duo duo(is_child, Fd(ends[is_child]));
+    try {
+      side(duo);
+    } catch (...) {
+      errors[is_child] = std::current_exception();
+    }
+  };
+  std::thread child(run, true);
+  run(false);
+  child.join();
+  for (const std::exception_ptr& error : errors)
+    if (error) std::rethrow_exception(error);
+}
+
 }  // namespace
 
+void Places::add_to(CLI::App& app) {
+  app.add_flag("--listen", listen, "wait for the other host");
+  app.add_option("--peer", peer, "the host that listens");
+  app.add_option("--tcp-port", tcp_port, "of the host that listens");
+  app.add_flag("--in-threads", in_threads, "both sides in this process");
+}
+
+void run_both(const Places& places, const std::function<void(Duo&)>& side) {
+  if (places.in_threads) return run_in_threads(side);
+  const bool two_hosts = places.listen || !places.peer.empty();
+  const auto duo =
+      two_hosts ? std::make_unique<Duo>(places.peer, places.tcp_port) : std::make_unique<Duo>();
+  side(*duo);
+}
+
 Duo::Duo() {
-  std::array<int, 2> ends{};
-  if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) != 0) return;
+  const std::array<int, 2> ends = connected_pair();
   child_ = ::fork();
   is_child_ = child_ == 0;
   fd_ = Fd(ends[is_child_]);

@@ -1,17 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two processes that measure together, and a socket between them to agree on what comes next: on
-// one machine a parent and its forked child, each on a core of its own; or one on each of two
-// hosts.
+// Two that measure together, and a socket between them to agree on what comes next: on one machine
+// a parent and its forked child, each on a core of its own; a process on each of two hosts; or two
+// threads of one process, for what lives in one process only (an emulated device).
 #pragma once
 
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "base/fd.hpp"
 
+namespace CLI {
+class App;
+}
+
 namespace copykv::bench {
+
+class Duo;
+
+/// Where the two are, as options of a program.
+struct Places {
+  bool listen = false;
+  std::string peer{};
+  uint16_t tcp_port = 18'715;
+  bool in_threads = false;
+
+  void add_to(CLI::App& app);
+};
+/// Calls `side` in both. Throws what either of them does.
+void run_both(const Places& places, const std::function<void(Duo&)>& side);
 
 class Duo {
  public:
@@ -20,6 +40,8 @@ class Duo {
   /// One end of two hosts: it calls `peer`, or, if that is empty, waits to be called and is the
   /// child. Throws what names the reason.
   Duo(const std::string& peer, uint16_t port);
+  /// One end of a pair of connected sockets.
+  Duo(bool is_child, Fd fd) : is_child_(is_child), fd_(std::move(fd)) {}
   ~Duo();
   Duo(const Duo&) = delete;
   Duo& operator=(const Duo&) = delete;

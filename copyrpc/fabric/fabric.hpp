@@ -93,10 +93,11 @@ inline constexpr uint64_t kUnsignalled = 0;
 
 struct FabricLimits {
   uint32_t peers_max = 0;
-  uint32_t posts_max = 0;            ///< posts in flight to one peer before `full`
-  uint32_t receive_entries = 0;      ///< immediates that may wait to be polled; 0: no limit
-  uint32_t transfer_bytes_max = 0;   ///< of one post
-  uint32_t send_queues = 0;          ///< that the peers share; 0: each has one of its own
+  uint32_t posts_max = 0;           ///< posts in flight to one peer before `full`
+  uint32_t receive_entries = 0;     ///< immediates that may wait to be polled; 0: no limit
+  uint32_t transfer_bytes_max = 0;  ///< of one post
+  uint32_t send_queues = 0;         ///< that the peers share; 0: each has one of its own
+  uint32_t inline_bytes = 0;  ///< writes of so many travel in the request; 0: none, or not known
   bool poll_is_system_call = false;  ///< a post or an empty poll: microseconds, not nanoseconds
 };
 

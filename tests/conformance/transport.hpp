@@ -41,10 +41,10 @@ struct Transport {
 /// The simulated network, under a clock of its own.
 [[nodiscard]] Transport sim_transport();
 
-/// Reliable connected queue pairs; with two devices or more, each second endpoint is on the second.
-[[nodiscard]] Transport rc_transport();
-/// Dynamically connected transport of mlx5, on the device that is the default.
-[[nodiscard]] Transport dc_transport();
+/// Reliable connected queue pairs, or the dynamically connected ones of mlx5: "rc" or "dc" on every
+/// device that can be used, "rc:DEVICE,DEVICE" on these. With two devices or more, each second
+/// endpoint is on the second.
+[[nodiscard]] Transport verbs_transport(const std::string& name);
 
 /// The transport of that name; `absent` says so when there is none.
 [[nodiscard]] Transport make_transport(const std::string& name);

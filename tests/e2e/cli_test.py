@@ -278,6 +278,10 @@ class CommandLineTest(CliTest):
         self.assertEqual(info["daemon_pid"], self.daemon.pid)
         self.assertEqual(info["value_bytes_max"], VALUE_BYTES_MAX)
         self.assertTrue(pathlib.Path(info["socket_path"]).is_socket())
+        rdma = info["rdma"]
+        self.assertIn(rdma["auto"], ("rc", "ofi-tcp"))
+        self.assertTrue(rdma["ports"] or rdma["none"], rdma)
+        self.assertTrue(rdma["why"].startswith("auto: " + rdma["auto"]), rdma)
         self.assertIn(b"daemon_threads       1\n", self.ends(DONE, "info"))
 
 

@@ -236,8 +236,9 @@ class DoctorTest(unittest.TestCase):
         self.assertEqual(done.returncode, DONE, done)
         self.assertRegex(done.stdout, r"(?m)^warn  daemons +none in ")
         for check in ["cores", "memory", "memfd", "/dev/shm", "huge pages", "locked memory",
-                      "open files", "membarrier", "runtime directory"]:
+                      "open files", "membarrier", "runtime directory", "rdma", "transport"]:
             self.assertRegex(done.stdout, rf"(?m)^\w+ +{check} ")
+        self.assertRegex(done.stdout, r"(?m)^ok +transport +auto: (rc|ofi-tcp), ")
 
     def test_stale_files(self):
         dead, living = self.start("--job", "dead"), self.start("--job", "living")

@@ -9,9 +9,12 @@
 #include <memory>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "base/units.hpp"
 #include "tools/copykv/doctor_checks.hpp"
 #include "tools/copykv/doctor_ranks.hpp"
+#include "tools/copykv/rdma.hpp"
 
 namespace copykv::tools {
 namespace {
@@ -39,7 +42,7 @@ uint32_t allowed_cores() {
   return static_cast<uint32_t>(CPU_COUNT(&set));
 }
 
-std::vector<Check> examine(const Common& common, bool fix) {
+std::vector<Check> examine(const Common& common, bool fix, const Rdma& rdma) {
   rlimit locked{};
   rlimit files{};
   (void)::getrlimit(RLIMIT_MEMLOCK, &locked);
@@ -54,23 +57,50 @@ std::vector<Check> examine(const Common& common, bool fix) {
       check_locked_memory(locked.rlim_cur),
       check_open_files(files.rlim_cur, files.rlim_max),
       check_membarrier(),
-      check_rdma("/sys/class/infiniband", "/dev/infiniband"),
       check_runtime_dir(common.runtime_dir, common.job),
   };
+  for (Check& check : check_rdma(rdma)) checks.push_back(std::move(check));
   for (Check& check : check_ranks(common, fix)) checks.push_back(std::move(check));
   return checks;
 }
 
-Exit run(const Common& common, bool fix) {
-  constexpr std::string_view kVerdicts[] = {"ok", "warn", "fail"};
-  size_t failed = 0;
-  for (const Check& check : examine(common, fix)) {
-    write_out(fmt::format("{:<5} {:<18} {}\n", kVerdicts[static_cast<uint8_t>(check.verdict)],
-                          check.name, check.finding));
+constexpr std::string_view kVerdicts[] = {"ok", "warn", "fail"};
+
+std::string_view verdict_text(const Check& check) {
+  return kVerdicts[static_cast<uint8_t>(check.verdict)];
+}
+
+void write_lines(const std::vector<Check>& checks) {
+  for (const Check& check : checks) {
+    write_out(fmt::format("{:<5} {:<18} {}\n", verdict_text(check), check.name, check.finding));
     if (!check.remedy.empty()) write_out(fmt::format("{:<24} -> {}\n", "", check.remedy));
-    failed += check.verdict == Verdict::fail ? 1 : 0;
+  }
+}
+
+void write_json(const std::vector<Check>& checks, const Rdma& rdma) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const Check& check : checks) {
+    list.push_back({{"name", check.name},
+                    {"verdict", verdict_text(check)},
+                    {"finding", check.finding},
+                    {"remedy", check.remedy}});
+  }
+  const nlohmann::ordered_json document = {{"checks", list}, {"rdma", to_json(rdma)}};
+  write_out(document.dump(2) + "\n");
+}
+
+Exit run(const Common& common, bool fix, bool as_json) {
+  const Rdma rdma = look_at_rdma();
+  const std::vector<Check> checks = examine(common, fix, rdma);
+  if (as_json) {
+    write_json(checks, rdma);
+  } else {
+    write_lines(checks);
   }
   flush_out();
+  const auto failed = std::count_if(checks.begin(), checks.end(), [](const Check& check) {
+    return check.verdict == Verdict::fail;
+  });
   if (failed == 0) return Exit::done;
   throw Failed(Exit::error,
                fmt::format("{} of the checks failed; the remedy is beside each", failed));
@@ -80,10 +110,12 @@ Exit run(const Common& common, bool fix) {
 
 void add_doctor(Commands& commands) {
   auto fix = std::make_shared<bool>(false);
+  auto as_json = std::make_shared<bool>(false);
   Command command =
       commands.add("doctor", "check this machine and the daemons on it; exit 4 if a check fails",
-                   [fix](const Common& common) { return run(common, *fix); });
+                   [fix, as_json](const Common& common) { return run(common, *fix, *as_json); });
   command.flag("--fix", *fix, "remove the files of dead daemons");
+  command.flag("--json", *as_json, "as JSON");
 }
 
 }  // namespace copykv::tools

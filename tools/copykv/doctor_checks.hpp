@@ -42,10 +42,6 @@ struct Check {
 
 [[nodiscard]] Check check_runtime_dir(const std::string& runtime_dir, const std::string& job);
 
-/// RDMA ports below `classes` (/sys/class/infiniband), whether this user may open the devices below
-/// `nodes` (/dev/infiniband), and so what --transport auto takes.
-[[nodiscard]] Check check_rdma(const std::string& classes, const std::string& nodes);
-
 /// Nothing to check: says why a small /dev/shm does not matter.
 [[nodiscard]] Check check_dev_shm();
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// copykv info: what the daemon says about itself at attach.
+// copykv info: what the daemon says about itself at attach, and the RDMA devices of the machine.
 #include <fmt/format.h>
 
 #include <memory>
 
 #include <nlohmann/json.hpp>
 
+#include "tools/copykv/rdma.hpp"
 #include "tools/copykv/session.hpp"
 
 namespace copykv::tools {
@@ -28,13 +29,18 @@ nlohmann::ordered_json to_json(const Info& info) {
 
 Exit run(const Common& common, bool as_json) {
   const Client client = attach(common, Options{}.queue_depth);
-  const nlohmann::ordered_json info = to_json(client.info());
+  const Rdma rdma = look_at_rdma();
+  nlohmann::ordered_json info = to_json(client.info());
   if (as_json) {
+    info["rdma"] = to_json(rdma);
     write_out(info.dump(2) + "\n");
   } else {
     for (const auto& [name, value] : info.items()) {
       write_out(fmt::format("{:<20} {}\n", name,
                             value.is_string() ? value.get<std::string>() : value.dump()));
+    }
+    for (const Check& check : check_rdma(rdma)) {
+      write_out(fmt::format("{:<20} {}\n", check.name, check.finding));
     }
   }
   flush_out();

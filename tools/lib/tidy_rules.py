@@ -26,6 +26,8 @@ MAY_INCLUDE = {
     "bench": {"base", "shm", "client", "sim", "bench"},
     "bench/micro": {"base", "shm", "client", "copyrpc", "bench"},  # measures parts by themselves
     "tools": {"base", "shm", "client", "tools"},
+    # Finds devices with the code that the daemon finds them with.
+    "tools/copykv": {"base", "shm", "copyrpc", "client", "tools"},
     "tests": {"base", "shm", "copyrpc", "daemon", "client", "sim", "bench", "tools", "tests"},
     "examples": {"public"},
 }

@@ -13,4 +13,8 @@ std::string dc_missing(const VerbsOptions&) {
          "(meson setup -Dverbs=enabled)";
 }
 
+copykv::Outcome<uint32_t> dc_inline_granted(const VerbsOptions& options) {
+  return copykv::Failure{dc_missing(options)};
+}
+
 }  // namespace copyrpc

@@ -121,7 +121,9 @@ Outcome<void> DcFabric::open() {
   if (auto opened = open_side(); !opened) return opened;
   ways_.resize(side_->slots());
   sender_.emplace(device_, sizes_, side_->slots());
-  return sender_->open(completions_->get());
+  if (auto opened = sender_->open(completions_->get()); !opened) return opened;
+  limits_.inline_bytes = sender_->inline_bytes();
+  return {};
 }
 
 bool DcFabric::prepare(Slot, Offer& mine) noexcept {
@@ -220,6 +222,21 @@ Outcome<std::unique_ptr<Fabric>> make_dc_fabric(const VerbsOptions& options) {
 std::string dc_missing(const VerbsOptions& options) {
   auto device = open_device(options);
   return device ? no_dc(*device) : device.error;
+}
+
+Outcome<uint32_t> dc_inline_granted(const VerbsOptions& options) {
+  auto device = open_device(options);
+  if (!device) return Failure{device.error};
+  if (std::string reason = no_dc(*device); !reason.empty()) return Failure{std::move(reason)};
+  auto queues = ProbeQueues::make(*device);
+  if (!queues) return Failure{queues.error};
+  const auto target = Dct::make(*device, queues->completions.get(), queues->receives.get());
+  if (!target) return Failure{target.error};
+  const uint32_t inline_bytes = std::min(options.inline_bytes, kInlineBytesMax);
+  auto initiator =
+      Dci::make(*device, queues->completions.get(), {ProbeQueues::kEntries, inline_bytes});
+  if (!initiator) return Failure{initiator.error};
+  return initiator->inline_bytes();
 }
 
 }  // namespace copyrpc

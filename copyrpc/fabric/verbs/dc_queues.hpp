@@ -53,6 +53,7 @@ class Dci {
   /// have not been polled. 0, or an errno value. Makes system calls.
   [[nodiscard]] int recover(const Device& device) noexcept;
   [[nodiscard]] uint32_t number() const noexcept { return queue_->qp_num; }
+  [[nodiscard]] uint32_t inline_bytes() const noexcept { return inline_bytes_; }
 
  private:
   [[nodiscard]] int bring_up(const Device& device) noexcept;

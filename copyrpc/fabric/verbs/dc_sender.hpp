@@ -48,6 +48,10 @@ class DcSender {
  public:
   DcSender(const Device& device, const DcSizes& sizes, uint32_t slots);
   [[nodiscard]] copykv::Outcome<void> open(ibv_cq* completions);
+  /// As granted, once open: of the device, so the same for all initiators.
+  [[nodiscard]] uint32_t inline_bytes() const noexcept {
+    return initiators_.front().queue.inline_bytes();
+  }
 
   /// From now on the flow goes there; `peer` is what its completions will say.
   void open_flow(Slot slot, const DcWay& way) noexcept;

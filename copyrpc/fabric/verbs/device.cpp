@@ -59,6 +59,8 @@ void describe(const Device& device, VerbsPort& view) {
   view.mtu_bytes = 128U << device.link.active_mtu;
   view.queue_pairs_max = static_cast<uint32_t>(std::max(device.limits.max_qp, 0));
   view.queue_entries_max = static_cast<uint32_t>(std::max(device.limits.max_qp_wr, 0));
+  view.receive_entries_max = static_cast<uint32_t>(std::max(device.limits.max_srq_wr, 0));
+  view.completion_entries_max = static_cast<uint32_t>(std::max(device.limits.max_cqe, 0));
   view.message_bytes_max = device.link.max_msg_sz;
 }
 
@@ -99,6 +101,7 @@ void look_at(Found& found, const VerbsOptions& options) {
   }
   device.gid_index = gid->index;
   device.gid = gid->value;
+  view.gid_index = gid->index;
   view.gid = fmt::format("{} {} ({})", gid->index, gid_text(gid->value), gid->type);
 }
 
@@ -183,11 +186,31 @@ Outcome<Device> open_device(const VerbsOptions& options) {
 
 namespace copyrpc {
 
-std::vector<VerbsPort> verbs_ports(const VerbsOptions& options) {
-  std::vector<VerbsPort> views;
+namespace {
+
+void ask(VerbsOptions options, VerbsPort& view) {
+  options.device = view.device;
+  options.port = view.port;
+  if (auto granted = rc_inline_granted(options); granted)
+    view.rc_inline_bytes = *granted;
+  else
+    view.rc_reason = granted.error;
+  if (auto granted = dc_inline_granted(options); granted)
+    view.dc_inline_bytes = *granted;
+  else
+    view.dc_reason = granted.error;
+}
+
+}  // namespace
+
+copykv::Outcome<std::vector<VerbsPort>> verbs_ports(const VerbsOptions& options) {
   auto all = verbs::look(options);
-  if (!all) return views;
-  for (verbs::Found& one : *all) views.push_back(std::move(one.view));
+  if (!all) return copykv::Failure{all.error};
+  std::vector<VerbsPort> views;
+  for (verbs::Found& one : *all) {
+    views.push_back(std::move(one.view));
+    if (views.back().reason.empty()) ask(options, views.back());
+  }
   return views;
 }
 

@@ -32,6 +32,14 @@ uint32_t receive_entries(const VerbsOptions& options, uint32_t most) noexcept {
   return std::min(std::max(options.peers_max * kReceivesPerPeer, kReceiveEntriesMin), most);
 }
 
+Outcome<ProbeQueues> ProbeQueues::make(const Device& device) {
+  auto completions = CompletionQueue::make(device, 2 * kEntries);
+  if (!completions) return Failure{completions.error};
+  auto receives = ReceiveQueue::make(device, kEntries);
+  if (!receives) return Failure{receives.error};
+  return ProbeQueues{std::move(*completions), std::move(*receives)};
+}
+
 Endpoint::Endpoint(Kind kind, const VerbsOptions& options, Device device)
     : kind_(kind),
       options_(options),

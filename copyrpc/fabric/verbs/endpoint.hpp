@@ -89,6 +89,14 @@ class Endpoint : public Fabric, protected SideEvents {
   uint32_t polls_to_look_ = 1;
 };
 
+/// The least that queue pairs can be asked for with.
+struct ProbeQueues {
+  static constexpr uint32_t kEntries = 64;
+  CompletionQueue completions;
+  ReceiveQueue receives;
+  [[nodiscard]] static copykv::Outcome<ProbeQueues> make(const Device& device);
+};
+
 /// `Made` has open(). An error begins with the name of the transport.
 template <class Made>
 [[nodiscard]] copykv::Outcome<std::unique_ptr<Fabric>> make_endpoint(std::string_view name,

@@ -111,6 +111,7 @@ bool RcFabric::prepare(Slot slot, Offer& mine) noexcept {
   connection.queue = std::move(*made);
   connection.ring = SendRing(sizes_.posts_to_one);
   ++connection.life;
+  limits_.inline_bytes = connection.queue.inline_bytes();
   mine.put(connection.queue.end(device_));
   return true;
 }
@@ -261,6 +262,17 @@ Outcome<std::unique_ptr<Fabric>> make_rc_fabric(const VerbsOptions& options) {
 
 std::string rc_missing(const VerbsOptions& options) {
   return open_device(options).error;
+}
+
+Outcome<uint32_t> rc_inline_granted(const VerbsOptions& options) {
+  auto device = open_device(options);
+  if (!device) return copykv::Failure{device.error};
+  auto queues = ProbeQueues::make(*device);
+  if (!queues) return copykv::Failure{queues.error};
+  auto queue = RcQueuePair::make(*device, queues->completions.get(), queues->receives.get(),
+                                 {ProbeQueues::kEntries, options.inline_bytes});
+  if (!queue) return copykv::Failure{queue.error};
+  return queue->inline_bytes();
 }
 
 }  // namespace copyrpc

@@ -41,6 +41,7 @@ class RcQueuePair {
   [[nodiscard]] bool exists() const noexcept { return queue_ != nullptr; }
   [[nodiscard]] RcEnd end(const Device& device) const noexcept;
   [[nodiscard]] uint32_t number() const noexcept { return queue_->qp_num; }
+  [[nodiscard]] uint32_t inline_bytes() const noexcept { return inline_bytes_; }
 
   /// 0, or an errno value: nothing has been posted.
   [[nodiscard]] int post(const Request& request, uint64_t id, bool signalled) noexcept {

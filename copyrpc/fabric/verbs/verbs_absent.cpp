@@ -13,8 +13,12 @@ std::string rc_missing(const VerbsOptions&) {
          "(meson setup -Dverbs=enabled)";
 }
 
-std::vector<VerbsPort> verbs_ports(const VerbsOptions&) {
-  return {};
+copykv::Outcome<uint32_t> rc_inline_granted(const VerbsOptions& options) {
+  return copykv::Failure{rc_missing(options)};
+}
+
+copykv::Outcome<std::vector<VerbsPort>> verbs_ports(const VerbsOptions& options) {
+  return copykv::Failure{rc_missing(options)};
 }
 
 }  // namespace copyrpc

@@ -44,6 +44,18 @@ struct VerbsOptions {
 [[nodiscard]] copykv::Outcome<std::unique_ptr<Fabric>> make_dc_fabric(const VerbsOptions& options);
 [[nodiscard]] std::string dc_missing(const VerbsOptions& options);
 
+/// What --transport auto takes, and why not something better.
+struct AutoTransport {
+  std::string name;
+  std::string why;
+};
+[[nodiscard]] AutoTransport auto_transport(const VerbsOptions& options);
+
+/// How many bytes a request may carry, as the device grants it to a queue that is made to find out;
+/// an error says why such a queue cannot be had.
+[[nodiscard]] copykv::Outcome<uint32_t> rc_inline_granted(const VerbsOptions& options);
+[[nodiscard]] copykv::Outcome<uint32_t> dc_inline_granted(const VerbsOptions& options);
+
 /// One port of one device, for whoever asks what there is.
 struct VerbsPort {
   std::string device;
@@ -51,14 +63,25 @@ struct VerbsPort {
   std::string link;   ///< "InfiniBand" or "RoCE"
   std::string state;  ///< "active", "down", ...
   std::string gid;    ///< the chosen one, with its index and type
+  uint32_t gid_index = 0;
   uint32_t mtu_bytes = 0;
-  uint32_t queue_pairs_max = 0;
-  uint32_t queue_entries_max = 0;
   uint64_t message_bytes_max = 0;
   bool near = false;   ///< on a NUMA node that this process may run on
   std::string reason;  ///< why it cannot be used; empty: it can
+
+  // Of the device.
+  uint32_t queue_pairs_max = 0;         ///< max_qp
+  uint32_t queue_entries_max = 0;       ///< max_qp_wr
+  uint32_t receive_entries_max = 0;     ///< max_srq_wr
+  uint32_t completion_entries_max = 0;  ///< max_cqe
+
+  // Of a port that can be used; a reason says why there is no such queue, empty: there is.
+  uint32_t rc_inline_bytes = 0;
+  std::string rc_reason;
+  uint32_t dc_inline_bytes = 0;
+  std::string dc_reason;
 };
-/// Every port of every device, the one that is taken by default first.
-[[nodiscard]] std::vector<VerbsPort> verbs_ports(const VerbsOptions& options);
+/// Every port of every device, the one that is taken by default first. An error: there is none.
+[[nodiscard]] copykv::Outcome<std::vector<VerbsPort>> verbs_ports(const VerbsOptions& options);
 
 }  // namespace copyrpc

@@ -12,6 +12,7 @@
 #include <catch2/catch.hpp>
 
 #include "base/units.hpp"
+#include "tools/copykv/rdma.hpp"
 
 using namespace copykv;
 using namespace copykv::tools;
@@ -48,34 +49,41 @@ Verdict verdict_of(const Check& check) {
 
 }  // namespace
 
-/// A port as the kernel shows it.
-void make_port(const std::filesystem::path& root, const char* state) {
-  const auto port = root / "classes" / "mlx5_0" / "ports" / "1";
-  std::filesystem::create_directories(port);
-  std::filesystem::create_directories(root / "nodes");
-  std::ofstream(port / "state") << state << "\n";
-  std::ofstream(port / "link_layer") << "Ethernet\n";
-  std::ofstream(port / "rate") << "100 Gb/sec (4X EDR)\n";
+TEST_CASE("RDMA ports, their limits, and what auto takes", "[doctor]") {
+  copyrpc::VerbsPort port;
+  port.device = "mlx5_0";
+  port.port = 1;
+  port.link = "RoCE";
+  port.state = "active";
+  port.near = true;
+  port.queue_pairs_max = 131'072;
+  port.queue_entries_max = 32'768;
+  port.receive_entries_max = 32'767;
+  port.completion_entries_max = 4'194'303;
+  port.rc_inline_bytes = 220;
+  port.dc_reason = "it is too old";
+  const auto look = [&] {
+    return check_rdma({std::vector{port}, {"rc", "auto: rc, since there is one"}});
+  };
+  CHECK(look().size() == 2);
+  CHECK(verdict_of(look()[0]) == Verdict::ok);
+  CHECK_THAT(look()[0].finding,
+             Catch::Contains("mlx5_0 port 1: RoCE, active") &&
+                 Catch::Contains("max_qp 131,072, max_qp_wr 32,768, max_srq_wr 32,767, max_cqe "
+                                 "4,194,303; rc, 220 B inline; no dc: it is too old"));
+  CHECK(look()[1].finding == "auto: rc, since there is one");
+  port.rc_reason = "no room";
+  CHECK(verdict_of(look()[0]) == Verdict::warn);
+  port.reason = "its state is down";
+  CHECK(verdict_of(look()[0]) == Verdict::warn);
+  CHECK(look()[0].remedy == "its state is down");
 }
 
-TEST_CASE("RDMA ports, who may open them, and what auto takes") {
-  const std::filesystem::path root =
-      std::filesystem::temp_directory_path() / ("copykv-rdma-" + std::to_string(::getpid()));
-  const auto look = [&] {
-    return check_rdma((root / "classes").string(), (root / "nodes").string());
-  };
-  CHECK(look().verdict == Verdict::ok);
-  CHECK(look().finding.find("ofi-tcp") != std::string::npos);
-  make_port(root, "4: ACTIVE");
-  CHECK(look().verdict == Verdict::warn);  // there is no node to open
-  CHECK_FALSE(look().remedy.empty());
-  std::ofstream(root / "nodes" / "uverbs0") << "";
-  CHECK(look().verdict == Verdict::ok);
-  CHECK(look().finding.find("mlx5_0 port 1 RoCE, ACTIVE, 100 Gb/sec") == 0);
-  CHECK(look().finding.find("takes rc") != std::string::npos);
-  make_port(root, "1: DOWN");
-  CHECK(look().verdict == Verdict::warn);
-  std::filesystem::remove_all(root);
+TEST_CASE("no RDMA device: one line says so and why", "[doctor]") {
+  const auto checks = check_rdma({Failure{"this machine has none: no driver"}, {"ofi-tcp", "why"}});
+  REQUIRE(checks.size() == 2);
+  CHECK(verdict_of(checks[0]) == Verdict::ok);
+  CHECK(checks[0].finding == "this machine has none: no driver");
 }
 
 TEST_CASE("limits are judged at their edges", "[doctor]") {
