@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is due at moments of a simulated clock: the earliest first, and of one moment what was put
-// in first, so that a run is decided by its seed alone.
+// What is due at moments of a simulated clock: the earliest first, of one moment the lowest turn,
+// and of one turn what was put in first, so that a run is decided by its seed alone.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <queue>
+#include <tuple>
 #include <vector>
 
 namespace copykv {
@@ -15,16 +16,17 @@ class EventQueue {
  public:
   struct Event {
     uint64_t at_ns;
+    uint64_t turn;
     uint64_t order;  ///< of being put in; of no two events the same
     What what;
     bool operator>(const Event& other) const noexcept {
-      return at_ns != other.at_ns ? at_ns > other.at_ns : order > other.order;
+      return std::tie(at_ns, turn, order) > std::tie(other.at_ns, other.turn, other.order);
     }
   };
 
   /// Returns the event's order.
-  uint64_t push(uint64_t at_ns, What what) {
-    events_.push({at_ns, order_, what});
+  uint64_t push(uint64_t at_ns, What what, uint64_t turn = 0) {
+    events_.push({at_ns, turn, order_, what});
     return order_++;
   }
   /// UINT64_MAX: there is none.

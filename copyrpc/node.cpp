@@ -216,7 +216,10 @@ void Node::on_arrival(uint32_t word) noexcept {
   if (immediate.told == Told::hello) {
     on_hello(peer);
   } else if (immediate.told == Told::batch && is_of_session(peer, immediate.tag)) {
-    on_batch(peer);
+    const uint32_t behind = (peer.batches_received - immediate.number) % kImmediateNumbers;
+    if (behind == 0) return on_batch(peer);
+    if (behind > kImmediateNumbers / 2) return violate(peer, "an immediate before its turn");
+    ++counters_.stray;  // told once more
   } else {
     ++counters_.stray;
   }

@@ -143,10 +143,12 @@ bool Node::post_end(Peer& peer, uint64_t from) noexcept {
   const uint32_t offset = peer.mirror.offset_of(from);
   const LocalPart part{&sent_memory_, peer.mirror_offset + offset,
                        static_cast<uint32_t>(end - from)};
-  if (fabric_.write_immediate(
-          peer.id, part, peer.grant.ring.at(offset),
-          Immediate{Told::batch, options_.node, static_cast<uint16_t>(peer.grant.tag)}.pack(),
-          context_of(Post::batch, peer.batches_posted)) != Fabric::Posted::yes) {
+  if (fabric_.write_immediate(peer.id, part, peer.grant.ring.at(offset),
+                              Immediate{Told::batch, options_.node,
+                                        static_cast<uint16_t>(peer.grant.tag), peer.batches_posted}
+                                  .pack(),
+                              context_of(Post::batch, peer.batches_posted)) !=
+      Fabric::Posted::yes) {
     ++counters_.send_full;
     return false;
   }

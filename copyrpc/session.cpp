@@ -75,7 +75,7 @@ void Node::start_session(Peer& peer) {
   peer.connected = true;
   peer.session = ++last_session_;
   const auto before = peer.tag;
-  while (peer.tag == before) peer.tag = static_cast<uint16_t>(random_.next());
+  while (peer.tag == before) peer.tag = static_cast<uint16_t>(random_.below(kTagMax + 1));
   peer.seen_session = 0;
   peer.heard = false;
   peer.beat = peer.their_beat = 0;
@@ -117,7 +117,7 @@ bool Node::send_hello(Peer& peer) noexcept {
   // Not signalled: what is lost is sent again.
   const Fabric::Posted posted =
       fabric_.write_immediate(peer.id, {&sent_memory_, offset, sizeof(hello)}, to,
-                              Immediate{Told::hello, options_.node, 0}.pack(), kUnsignalled);
+                              Immediate{Told::hello, options_.node, 0, 0}.pack(), kUnsignalled);
   fabric_.submit();
   if (posted == Fabric::Posted::yes) return true;
   if (posted == Fabric::Posted::full) {  // the connection is still coming up
@@ -134,7 +134,7 @@ bool Node::check_hello(const Peer& peer, const Hello& hello) const noexcept {
          hello.for_incarnation == options_.incarnation && hello.session != 0 &&
          std::has_single_bit(hello.ring_bytes) && hello.ring_bytes >= 4096 &&
          is_sane(hello.ring, uint64_t{hello.ring_bytes} + kCreditPageBytes) &&
-         hello.batches_max > 0 && hello.tag <= UINT16_MAX;
+         hello.batches_max > 0 && hello.tag <= kTagMax;
 }
 
 void Node::on_hello(Peer& peer) noexcept {

@@ -31,20 +31,26 @@ inline constexpr uint32_t kNodesMax = 1U << 14;
 
 enum class Told : uint8_t { hello = 1, batch = 2 };
 
+inline constexpr uint16_t kTagMax = 0xfff;
+/// Tells an arrival that is reported twice from the next one: that one's bytes may be half there.
+inline constexpr uint32_t kImmediateNumbers = 16;
+
 struct Immediate {
   Told told;
   PeerId sender;
-  uint16_t tag;  ///< batch: of the session, as granted by the receiver. hello: 0
+  uint16_t tag;     ///< batch: of the session, as granted by the receiver. hello: 0
+  uint32_t number;  ///< batch: its number, modulo kImmediateNumbers. hello: 0
 
   [[nodiscard]] constexpr uint32_t pack() const noexcept {
-    return static_cast<uint32_t>(told) | sender << 2 | uint32_t{tag} << 16;
+    return static_cast<uint32_t>(told) | sender << 2 | uint32_t{tag} << 16 |
+           (number % kImmediateNumbers) << 28;
   }
   [[nodiscard]] static constexpr Immediate unpack(uint32_t word) noexcept {
     return {static_cast<Told>(word & 3), (word >> 2) & (kNodesMax - 1),
-            static_cast<uint16_t>(word >> 16)};
+            static_cast<uint16_t>(word >> 16 & kTagMax), word >> 28};
   }
 };
-static_assert(Immediate::unpack(Immediate{Told::batch, kNodesMax - 1, 0xabcd}.pack()).sender ==
+static_assert(Immediate::unpack(Immediate{Told::batch, kNodesMax - 1, kTagMax, 15}.pack()).sender ==
               kNodesMax - 1);
 
 // ---- card
@@ -80,7 +86,7 @@ struct Hello {
   uint32_t message_bytes_max;
   uint32_t batches_max;  ///< batches that may stand in the ring, not yet released
   PeerId sender;
-  uint32_t tag;           ///< 16 bits, to be put into each immediate of this session
+  uint32_t tag;           ///< 12 bits, to be put into each immediate of this session
   uint32_t over_session;  ///< low half of the newest grant got that must not be used again; 0: none
   uint64_t checksum;      ///< XXH3 of all before it: a mailbox can be overwritten while it is read
 };

@@ -116,7 +116,7 @@ void Cluster::at(uint64_t at_ns, std::function<void()> what) {
 
 void Cluster::run_until(uint64_t at_ns, const std::function<bool()>& done) {
   while (due_.is_due(at_ns)) {
-    const auto [due_ns, order, due] = due_.pop();
+    const auto [due_ns, turn, order, due] = due_.pop();
     if (Alarm* alarm = alarm_of(due); alarm != nullptr) {
       if (alarm->order != order || alarm->at_ns == kNever) continue;  // set anew since
       alarm->at_ns = kNever;

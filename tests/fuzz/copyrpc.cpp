@@ -317,7 +317,7 @@ void Field::step(Input& input) {
       break;
     }
     case 8:
-      raw_.tell(Immediate{Told::batch, kHostile, static_cast<uint16_t>(raw_.theirs.tag)}.pack());
+      raw_.tell_batch(raw_.batches_sent);
       break;
     case 9:
       send_hello(input);

@@ -110,7 +110,8 @@ void SimNetwork::take_touched(std::vector<uint32_t>& endpoints) {
 }
 
 void SimNetwork::schedule(uint64_t post, uint64_t at_ns) {
-  posts_.at(post).due_order = due_.push(at_ns, post);
+  // Of those due at one moment the first posted goes first, however often it was put off.
+  posts_.at(post).due_order = due_.push(at_ns, post, post);
 }
 
 void SimNetwork::start(Post post) {
@@ -188,7 +189,7 @@ void SimNetwork::let_go(uint64_t link) {
 void SimNetwork::run() {
   const uint64_t now_ns = clock_.now_ns();
   while (due_.is_due(now_ns)) {
-    const auto [at_ns, order, number] = due_.pop();
+    const auto [at_ns, turn, order, number] = due_.pop();
     const auto found = posts_.find(number);
     if (found == posts_.end() || found->second.due_order != order) continue;  // put off since
     Post& post = found->second;

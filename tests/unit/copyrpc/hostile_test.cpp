@@ -250,14 +250,35 @@ TEST_CASE("immediates that belong to no session are counted and ignored") {
   Field field;
   const auto tag = static_cast<uint16_t>(field.raw.theirs.tag);
   for (const uint32_t immediate :
-       {Immediate{Told::batch, 1, static_cast<uint16_t>(tag + 1)}.pack(),
-        Immediate{Told::batch, 0, tag}.pack(), Immediate{Told::batch, 77, tag}.pack(),
-        Immediate{static_cast<Told>(3), 1, tag}.pack(), uint32_t{0}, ~uint32_t{0}}) {
+       {Immediate{Told::batch, 1, static_cast<uint16_t>(tag ^ 1), 0}.pack(),
+        Immediate{Told::batch, 0, tag, 0}.pack(), Immediate{Told::batch, 77, tag, 0}.pack(),
+        Immediate{static_cast<Told>(3), 1, tag, 0}.pack(), uint32_t{0}, ~uint32_t{0}}) {
     field.raw.tell(immediate);
   }
   field.step(20);
   CHECK(field.node().counters().stray == 6);
   CHECK(field.node().is_up(1));
+  field.expect_others_served();
+}
+
+TEST_CASE("an arrival that is told again is not the next batch, of which the head may be there") {
+  Field field;
+  field.raw.send(field.raw.batch_of({{{4, MessageKind::call, 0, 4, 1}, "once"}}));
+  field.step(20);
+  CHECK(field.node().counters().batches_received == 1);
+  const std::string next = field.raw.batch_of({{{4, MessageKind::call, 0, 4, 2}, "next"}});
+  field.raw.write(field.raw.position(), next.substr(0, sizeof(BatchHeader)));
+  field.raw.tell_batch(0);
+  field.step(20);
+  CHECK(field.node().counters().batches_received == 1);
+  CHECK(field.node().counters().stray == 1);
+  field.raw.send(next);
+  field.step(20);
+  CHECK(field.node().counters().batches_received == 2);
+  CHECK(field.node().is_up(1));
+  field.raw.tell_batch(5);
+  field.step(20);
+  CHECK(field.node().counters().violations == 1);
   field.expect_others_served();
 }
 

@@ -82,7 +82,7 @@ void RawPeer::send_hello(const Hello& hello) {
   const LocalPart from{&out_memory_, out_.size() - sizeof(hello), sizeof(hello)};
   (void)fabric_->write_immediate(node_.node, from,
                                  node_.mailbox.at(uint64_t{self_} * kMailboxBytes),
-                                 Immediate{Told::hello, self_, 0}.pack(), kUnsignalled);
+                                 Immediate{Told::hello, self_, 0, 0}.pack(), kUnsignalled);
 }
 
 bool RawPeer::poll() {
@@ -142,6 +142,10 @@ void RawPeer::tell(uint32_t immediate) {
                                  immediate, kUnsignalled);
 }
 
+void RawPeer::tell_batch(uint32_t number) {
+  tell(Immediate{Told::batch, self_, static_cast<uint16_t>(theirs.tag), number}.pack());
+}
+
 void RawPeer::send(const std::string& bytes) {
   const uint32_t ring_bytes = std::min(theirs.ring_bytes, kRingBytes);
   const uint64_t offset = position_ & (ring_bytes - 1);
@@ -149,8 +153,7 @@ void RawPeer::send(const std::string& bytes) {
   write(offset, bytes.substr(0, straight));
   write(0, bytes.substr(straight));
   position_ += (bytes.size() + 15) / 16 * 16;
-  ++batches_sent;
-  tell(Immediate{Told::batch, self_, static_cast<uint16_t>(theirs.tag)}.pack());
+  tell_batch(batches_sent++);
 }
 
 std::vector<RawMessage> RawPeer::received() const {

@@ -41,6 +41,7 @@ class RawPeer {
   /// Any bytes anywhere in the grant (ring and credit page), with or without telling.
   void write(uint64_t offset, const std::string& bytes);
   void tell(uint32_t immediate);
+  void tell_batch(uint32_t number);
   void send_hello(const Hello& hello);
   [[nodiscard]] Hello own_hello() const;
   /// The messages of the node that stand in our ring, from the start of it.
@@ -49,6 +50,8 @@ class RawPeer {
   [[nodiscard]] std::vector<RawMessage> next_batch();
   [[nodiscard]] Fabric& fabric() { return *fabric_; }
   [[nodiscard]] PeerId node() const { return node_.node; }
+  /// Where the next batch will stand.
+  [[nodiscard]] uint64_t position() const { return position_; }
 
   bool confirms = true;  ///< says that it has got a grant
   Hello theirs{};
@@ -57,7 +60,7 @@ class RawPeer {
 
  private:
   static constexpr uint32_t kRingBytes = 65'536;
-  [[nodiscard]] uint16_t tag() const { return static_cast<uint16_t>(0x7777 + session_); }
+  [[nodiscard]] uint16_t tag() const { return static_cast<uint16_t>((0x777 + session_) & kTagMax); }
 
   const PeerId self_;
   const uint64_t incarnation_;
