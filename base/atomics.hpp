@@ -20,19 +20,9 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/sanitizers.hpp"
 #if defined(COPYKV_CHECKED)
 #include "base/checked.hpp"
-#endif
-
-#if defined(__SANITIZE_THREAD__)
-#define COPYKV_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define COPYKV_TSAN 1
-#endif
-#endif
-#ifndef COPYKV_TSAN
-#define COPYKV_TSAN 0
 #endif
 
 namespace copykv {

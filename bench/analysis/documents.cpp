@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <set>
+#include <stdexcept>
 
 #include "bench/reference.hpp"
 
@@ -20,9 +21,27 @@ const std::set<std::string> kNotConditions = {
     "slo",    "client_threads", "config", "runtime_dir", "job",        "rank", "duration",
     "warmup", "sim_start_skew"};
 
+// Models walk from one customer (a client at a depth) to all of them.
+constexpr uint32_t kCountMax = 16'384;
+
 double number(const Json& object, const char* key, double missing = kUnknown) {
   const auto found = object.find(key);
   return found == object.end() || found->is_null() ? missing : found->get<double>();
+}
+
+/// How many there are, or which of them. Throws what nobody can have run.
+uint32_t count(const Json& object, const char* key, uint32_t missing, uint32_t least = 1) {
+  const double value = number(object, key, missing);
+  if (!(value >= least && value <= kCountMax)) {
+    throw std::out_of_range(fmt::format("{} is {}, not {} to {}", key, value, least, kCountMax));
+  }
+  return static_cast<uint32_t>(value);
+}
+
+void check_customers(const Conditions& conditions) {
+  if (conditions.customers() <= kCountMax) return;
+  throw std::out_of_range(fmt::format("{} clients at depth {}: more than {} operations in flight",
+                                      conditions.clients, conditions.depth, kCountMax));
 }
 
 std::string text(const Json& object, const char* key) {
@@ -107,8 +126,8 @@ std::vector<Named> busy_of(const Json& resources) {
 
 DaemonFigures daemon_of(const Json& daemon) {
   DaemonFigures out;
-  out.rank = static_cast<uint32_t>(number(daemon, "rank", 0));
-  out.daemon = static_cast<uint32_t>(number(daemon, "daemon", 0));
+  out.rank = count(daemon, "rank", 0, 0);
+  out.daemon = count(daemon, "daemon", 0, 0);
   out.turns = number(daemon, "turns", 0);
   out.busy_fraction = number(daemon, "busy_fraction");
   out.ground_queue_mean = number(daemon, "ground_queue_mean");
@@ -178,11 +197,11 @@ Conditions conditions_of(const Json& document) {
   out.group = text(child(document, "experiment"), "group");
   if (!out.group.empty()) out.settings.emplace_back("group", out.group);
   out.simulated = host.value("simulated", false);
-  const auto count = [&](const char* key) { return static_cast<uint32_t>(number(config, key, 1)); };
-  out.ranks = count("ranks");
-  out.daemons = count("daemon_threads");
-  out.clients = count("client_threads");
-  out.depth = count("queue_depth");
+  out.ranks = count(config, "ranks", 1);
+  out.daemons = count(config, "daemon_threads", 1);
+  out.clients = count(config, "client_threads", 1);
+  out.depth = count(config, "queue_depth", 1);
+  check_customers(out);
   for (const auto& [key, value] : config.items()) {
     if (kNotConditions.contains(key)) continue;
     out.settings.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
@@ -197,9 +216,10 @@ Point published_point(const Json& reference, const Json& row) {
   Conditions& c = point.conditions;
   c.published = true;
   c.transport = text(stated, "network");
-  c.ranks = static_cast<uint32_t>(number(stated, "ranks", 2));
-  c.depth = static_cast<uint32_t>(number(stated, "queue_depth", 1));
-  c.clients = static_cast<uint32_t>(number(row, "clients", 1));
+  c.ranks = count(stated, "ranks", 2);
+  c.depth = count(stated, "queue_depth", 1);
+  c.clients = count(row, "clients", 1);
+  check_customers(c);
   c.settings = {{"published", "two ranks"}};
   RunFigures run;
   run.rate_per_s = number(row, "total_ops_per_s", 0);

@@ -71,6 +71,9 @@ Outcome<Plan> plan(const Series& series, const ModelReport& report, const Target
     found.response_s = response_s;
     found.p99_s = p99_s;
   }
+  if (best_rate <= 0 && std::isinf(fastest_p99_s)) {
+    return Failure{"by this model nothing is answered: none can be planned"};
+  }
   if (best_rate <= 0) {
     return Failure{fmt::format("p99 of {} cannot be met: the lowest by this model is {}",
                                round_duration(static_cast<uint64_t>(target.p99_s * 1e9)),

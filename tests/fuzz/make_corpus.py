@@ -5,6 +5,7 @@
 The inputs found-* beside them are the smallest set of a long run that reaches the same code:
 fuzz_TARGET -set_cover_merge=1 -use_counters=0 OUT corpus/TARGET fuzz_TARGET.found
 """
+import json
 import pathlib
 import random
 import struct
@@ -209,9 +210,69 @@ def remote_request():
         yield source.randbytes(900)
 
 
+def files():
+    for line in ('{"key":"greeting","value":"hello","flags":7}', '{"key":"\\u00e9\\ud83d\\ude00","value":""}',
+                 '{"key":1}', '{"key":"a","value":"b","other":[{}]}'):
+        yield b"\x00" + line.encode()
+    yield b"\x01" + b'{"key":"Z3JlZXRpbmc=","value":"aGVsbG8="}'
+    yield b"\x02" + b'[mine]\nwhat = "a trial"\nturn_ns = 30\nsend_queues = 2\nwire_ns = 900\n'
+
+    def times(count):
+        return {"count": count, "mean": 900.5, "p50": 800, "p90": 1000, "p99": 1500, "p999": 4000,
+                "max": 9000, "buckets": [[799, count // 2], [4095, count - count // 2]]}
+
+    def point(clients, simulated):
+        run = {"seconds": 1.0, "operations": 9000 * clients, "ops_per_second": 9000.0 * clients,
+               "latency_ns": {"all": times(90), "get_local": times(45), "get_remote": times(45)},
+               "littles_law": {"in_flight_mean": 1.0 * clients, "throughput_per_second": 9e3,
+                               "latency_mean_ns": 900.5, "residual": 0.001},
+               "ranks": [{"rank": 0, "ops_per_second": 9e3}],
+               "copyrpc": {"rtt_ns": times(45), "remote_ops_per_second_per_rank": 4e3,
+                           "messages_per_batch_mean": 1.5, "batches_per_second": 3e3},
+               "stations": {"remote": {"parts": [{"name": "wire", **times(45)}]},
+                            "turns_by_items": [[1, 5, 90.0]],
+                            "batches_by_messages": [[1, 5, 90.0], [2, 7, 120.0]]},
+               "resources": [{"name": "rank0.send_queue0", "busy_fraction": 0.5}],
+               "time_series": [[0, 9.0], [1, 8.0]], "failures": [],
+               "daemons": [{"rank": 0, "daemon": 0, "turns": 7, "busy_fraction": 0.4,
+                            "phase_ns": {"flush": times(7)}, "per_turn": {"local": 0.5}}]}
+        return {"schema": 1, "config": {"ranks": 2, "client_threads": clients, "queue_depth": 1},
+                "host": {"transport": "sim", "simulated": simulated, "commit": "c"},
+                "line_rtt_ns": {"before": 130, "after": 130}, "runs": [run, run],
+                "slos": [{"slo": "get.p99<50us", "met": True, "limit": 50, "measured": 1}]}
+    for document in (point(1, True), point(4_000_000_000, True), {"schema": 1, "points": [point(n, False) for n in (1, 2, 4)]},
+                     {"conditions": {"network": "dc", "ranks": 2},
+                      "rows": [{"clients": 1, "rtt_p50_us": 3.5, "total_ops_per_s": 9e5}],
+                      "rtt_histogram": {"clients": 1, "buckets": [[3, 70], [4, 30]]}}):
+        yield b"\x03" + json.dumps(document, separators=(",", ":")).encode()
+
+
+def history():
+    open_ns = (1 << 64) - 1
+
+    def operation(key, begin, end, kind, value=0, version=open_ns, process=1, status=0, number=0):
+        put = kind in (1, 4)
+        return struct.pack("<9QI4B", key, begin, end, value if put else 0, 0, 0 if put else value,
+                           version, open_ns, open_ns, process, kind, status, 0, number)
+    good = (operation(1, 1, 5, 1, 7, 1) + operation(1, 2, 6, 0, 7, 1, 2) +
+            operation(1, 7, 9, 2, 0, 2) + operation(1, 8, 12, 3, 0, 2, 2))
+    yield b"\x01" + good
+    yield b"\x01" + good + operation(1, 20, 30, 0, 7, 1)
+    yield b"\x01" + operation(2, 1, open_ns, 1, 7) + operation(2, 3, 9, 0, 7, 4, 2)
+    yield b"\x01" + operation(3, 1, 4, 1, 5, 1, 1, 0, 1) + operation(3, 5, 8, 4, 3, 2, 2)
+    yield b"\x01" + operation(1, 1, 4, 6) + operation(0, 5, 5, 7) + operation(1, 6, 6, 5)
+    yield b"\x00" + b"cpkvhist" + struct.pack("<IIQ", 1, 80, 0) + bytes(8)
+    source = random.Random(7)
+    for _ in range(6):
+        yield b"\x01" + b"".join(
+            operation(source.randrange(2), at, at + source.randrange(9), source.randrange(8),
+                      source.randrange(3), source.randrange(4), source.randrange(3))
+            for at in range(source.randrange(40)))
+
+
 def main():
-    for target in (cards, copyrpc, remote_request, bootstrap, handshake, config, store_ops,
-                   request_line):
+    for target in (cards, copyrpc, files, history, remote_request, bootstrap, handshake, config,
+                   store_ops, request_line):
         where = CORPUS / target.__name__
         where.mkdir(parents=True, exist_ok=True)
         for number, data in enumerate(target()):

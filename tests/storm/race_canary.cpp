@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "base/atomics.hpp"
+#include "base/sanitizers.hpp"
 
 namespace {
 
@@ -22,18 +23,6 @@ using namespace copykv;
 
 constexpr int kSkipped = 77;
 constexpr int kReported = 66;
-
-#if defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
-#else
-constexpr bool kSanitized = false;
-#endif
 
 struct Line {
   uint64_t head = 0;
@@ -75,7 +64,7 @@ int run_again(const char* flag) {
 
 int main(int argc, char** argv) {
   if (argc == 2) return exchange_a_line(std::string_view(argv[1]) == "--broken") == 42 ? 0 : 1;
-  if (!kSanitized) {
+  if (!COPYKV_TSAN) {
     fmt::print("skipped: only the thread-sanitizer build can report a race\n");
     return kSkipped;
   }

@@ -16,7 +16,7 @@ uint64_t allocation_count() noexcept {
 }
 }  // namespace copykv::test
 
-#if !defined(COPYKV_THREAD_SANITIZER) && !defined(__SANITIZE_THREAD__)
+#if !COPYKV_TSAN
 void* operator new(size_t bytes) {
   copykv::count<uint64_t>(allocations, 1);
   if (void* memory = std::malloc(bytes); memory != nullptr) return memory;

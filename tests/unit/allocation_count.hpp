@@ -4,20 +4,12 @@
 
 #include <cstdint>
 
+#include "base/sanitizers.hpp"
+
 namespace copykv::test {
 
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define COPYKV_THREAD_SANITIZER 1
-#endif
-#endif
-
 /// The thread sanitizer brings an operator new of its own: in its build nothing is counted.
-#if defined(COPYKV_THREAD_SANITIZER) || defined(__SANITIZE_THREAD__)
-inline constexpr bool kAllocationsAreCounted = false;
-#else
-inline constexpr bool kAllocationsAreCounted = true;
-#endif
+inline constexpr bool kAllocationsAreCounted = COPYKV_TSAN == 0;
 
 [[nodiscard]] uint64_t allocation_count() noexcept;
 

@@ -96,6 +96,15 @@ TEST_CASE("documents of the wrong shape are refused, not guessed at") {
   CHECK_FALSE(analysis::add_document(Json::object(), study));
   CHECK_FALSE(analysis::add_document(Json::array(), study));
   CHECK_FALSE(analysis::add_document({{"schema", 1}, {"runs", {{{"seconds", "x"}}}}}, study));
+  // Models walk from one customer to all: nobody ran so many.
+  const auto with = [](const char* key, double value) {
+    return Json{{"schema", 1}, {"config", {{key, value}}}, {"runs", {Json::object()}}};
+  };
+  CHECK(
+      analysis::add_document(with("client_threads", 4e9), study).error.find("client_threads is") !=
+      std::string::npos);
+  CHECK_FALSE(analysis::add_document(with("client_threads", 0), study));
+  CHECK_FALSE(analysis::add_document(with("ranks", -1), study));
   CHECK(study.series.empty());
 }
 
