@@ -2,6 +2,7 @@
 // rc and dc on the emulated device: in real time ("dc"), or in virtual time ("dc-virtual"), with
 // delays that differ from one send queue to the next.
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <stdexcept>
 
@@ -51,11 +52,14 @@ Transport make_transport(const std::string& name) {
   const bool is_dc = name.starts_with("dc");
   transport.make = [is_dc](const Wish& wish) { return make(is_dc, wish); };
   transport.pass_time = [] {};
-  transport.one_process = "the emulated device is within one process";
-  if (name.ends_with("-virtual"))
+  if (name.ends_with("-virtual")) {
+    transport.one_process = "virtual time is within one process";
     use_virtual_time(transport);
-  else
-    emulated_mlx5::configure({});
+    return transport;
+  }
+  if (std::getenv("COPYKV_EMULATED_MLX5") == nullptr)
+    transport.one_process = "COPYKV_EMULATED_MLX5 names no directory for several processes";
+  emulated_mlx5::configure({});
   return transport;
 }
 

@@ -10,13 +10,21 @@
 #include <cstdio>
 #include <cstring>
 
+#include "base/entropy.hpp"
 #include "tests/emulated_mlx5/calls.hpp"
+#include "tests/emulated_mlx5/neighbours.hpp"
 
 namespace emulated_mlx5 {
 namespace {
 
 constexpr uint64_t kGuid = 0x0c42a10300e10000;
 constexpr uint16_t kLid = 17;
+
+void join_neighbours(Network& network) {
+  if (network.neighbours != nullptr || network.options.clock != nullptr) return;
+  network.neighbours = Neighbours::join();
+  if (network.neighbours != nullptr) network.random = copykv::Random(copykv::random_word());
+}
 
 void make_devices(Network& network) {
   for (uint32_t at = static_cast<uint32_t>(network.devices.size()); at < network.options.devices;
@@ -90,6 +98,7 @@ int ibv_get_device_index(ibv_device* device) {
 
 ibv_context* ibv_open_device(ibv_device* device) {
   const Locked net;
+  join_neighbours(*net);
   auto* context = new Context{};
   context->device = static_cast<Device*>(device);
   verbs_context& verbs = context->verbs;

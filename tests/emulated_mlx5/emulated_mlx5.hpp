@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // An mlx5 device that is none: the calls of libibverbs and libmlx5 that copyrpc uses, for all
-// endpoints of one process. Programs link it instead of the two libraries; the code under test is
-// the production code, unchanged.
+// endpoints of one process, or of all processes that share a directory (neighbours.hpp). Programs
+// link it instead of the two libraries; the code under test is the production code, unchanged.
 //
 // WHAT IT IS   DC initiators and targets, RC queue pairs, shared receive queues, completion queues
 //   and channels, memory regions, address handles; state machines with their attribute masks; keys
@@ -74,6 +74,7 @@ struct Counters {
   uint64_t cq_overruns = 0;
   uint64_t late_writes = 0;  ///< of queue pairs that were reset or destroyed in the meantime
   uint64_t resets = 0;       ///< queue pairs moved to RESET
+  uint64_t parts_sent = 0;   ///< of requests, to other processes
 };
 [[nodiscard]] Counters counters();
 

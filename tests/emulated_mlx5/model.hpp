@@ -142,6 +142,10 @@ struct Pair : ibv_qp_ex {
   uint64_t freed = 0;
   bool arriving = false;  ///< an event for the next arrival is on its way
   bool halted = false;    ///< an error is on its way back
+  bool away = false;      ///< the request that arrives next is at another process (neighbours.hpp)
+  uint64_t away_bytes = 0;   ///< of it that have taken effect there
+  uint32_t away_target = 0;  ///< that queue pair
+  uint64_t away_since_ns = 0;
   uint64_t busy_until_ns = 0;
   uint64_t last_arrive_ns = 0;
   uint64_t last_end_ns = 0;

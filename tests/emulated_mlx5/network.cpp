@@ -4,8 +4,11 @@
 #include <algorithm>
 
 #include "base/assert.hpp"
+#include "tests/emulated_mlx5/neighbours.hpp"
 
 namespace emulated_mlx5 {
+
+Network::Network() = default;
 
 Network& network() {
   static Network* const one = new Network;  // outlives every static of the program
@@ -22,7 +25,9 @@ uint64_t Network::now_ns() const noexcept {
 
 uint32_t Network::new_pair_number() {
   for (;;) {
-    const auto number = static_cast<uint32_t>(1 + random.below((1U << 24) - 2));  // 24 bits
+    auto number = static_cast<uint32_t>(1 + random.below((1U << 24) - 2));  // 24 bits
+    if (neighbours != nullptr)
+      number = neighbours->place() << kPlaceShift | (number & ((1U << kPlaceShift) - 1));
     if (!pairs.contains(number)) return number;
   }
 }

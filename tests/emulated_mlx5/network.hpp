@@ -15,14 +15,7 @@
 
 namespace emulated_mlx5 {
 
-/// A write that its queue pair no longer knows of: it had left when that was reset or destroyed.
-struct LateWrite {
-  Request request;
-  std::vector<std::byte> bytes;
-  uint32_t from_pair = 0;
-  PairKind kind = PairKind::rc;
-  uint32_t target = 0;
-};
+struct LateWrite;
 
 struct Event {
   uint64_t at_ns = 0;
@@ -37,7 +30,10 @@ struct Event {
   }
 };
 
+class Neighbours;
+
 struct Network {
+  Network();
   std::mutex mutex;
   Options options;
   Counters counters;
@@ -49,6 +45,7 @@ struct Network {
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events;
   uint64_t events_made = 0;
   size_t objects = 0;
+  std::unique_ptr<Neighbours> neighbours;  ///< null: this process is alone
 
   [[nodiscard]] uint64_t now_ns() const noexcept;
   /// A number that is not in use, as a queue pair's or a key: neither is guessed easily.
@@ -74,10 +71,16 @@ class Locked {
   std::lock_guard<std::mutex> guard_;
 };
 
+struct Response;
+
 // requester.cpp
 void ring_doorbell(Network& network, Pair& pair, uint64_t new_posted);
 void arrive(Network& network, Pair& pair);
 void complete(Network& network, Pair& pair);
+/// What came of the request that arrives next.
+void settle(Network& network, Pair& pair, const Response& response);
+/// Its next part goes to another process; or nobody is there, and it is settled.
+void go_away(Network& network, Pair& pair);
 /// To ERR: what is left in the send queue is flushed.
 void fail_pair(Network& network, Pair& pair);
 /// Writes that have left go on by themselves (also: reset and destroy are no fence).
@@ -95,7 +98,38 @@ struct Response {
   ibv_wc_status status = IBV_WC_SUCCESS;
   uint8_t rnr_timer = 0;
 };
-[[nodiscard]] Response respond(Network& network, Pair& from, Request& request,
+/// What the target's side sees of a request.
+struct Ask {
+  PairKind from_kind = PairKind::rc;
+  uint32_t from_pair = 0;
+  uint32_t target = 0;
+  ibv_ah_attr address{};
+  uint64_t dc_key = 0;
+  ibv_wr_opcode opcode = IBV_WR_RDMA_WRITE;
+  uint32_t rkey = 0;
+  uint64_t remote_address = 0;
+  uint64_t bytes = 0;
+  __be32 immediate = 0;
+};
+[[nodiscard]] Ask ask_of(const Pair& from, const Request& request);
+/// A write that its queue pair no longer knows of: it had left when that was reset or destroyed.
+struct LateWrite {
+  Ask ask;
+  std::vector<std::byte> bytes;
+};
+/// Who it is, and where its bytes stand, if it may: `done` then.
+struct Reached {
+  Response response;
+  Pair* target = nullptr;
+  std::byte* remote = nullptr;
+};
+[[nodiscard]] Reached reach(Network& network, const Ask& ask);
+/// A receive entry is used up, and the target learns of it. The caller has seen that there is one.
+void announce(Network& network, Pair& target, const Ask& ask);
+[[nodiscard]] bool local_parts_are_valid(Network& network, const Pair& pair,
+                                         const Request& request);
+/// All of it at once, in this process.
+[[nodiscard]] Response respond(Network& network, Pair& from, const Request& request,
                                std::byte* inline_data);
 void land_late(Network& network, const LateWrite& late);
 

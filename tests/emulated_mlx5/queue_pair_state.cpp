@@ -104,7 +104,7 @@ void reset(Network& network, Pair& pair) {
   if (pair.qp_base.recv_cq != nullptr)
     forget(*static_cast<CompletionQueue*>(pair.qp_base.recv_cq), pair);
   pair.freed = pair.completed = pair.arrived = pair.posted;
-  pair.arriving = pair.halted = false;
+  pair.arriving = pair.halted = pair.away = false;
   pair.busy_until_ns = pair.last_arrive_ns = pair.last_end_ns = 0;
   pair.attached.fill(0);
   pair.errored_streams.clear();

@@ -2,7 +2,7 @@
 // The sending half of a queue pair: requests leave in order, arrive in order, and end in order.
 #include <algorithm>
 
-#include "tests/emulated_mlx5/network.hpp"
+#include "tests/emulated_mlx5/neighbours.hpp"
 
 namespace emulated_mlx5 {
 namespace {
@@ -127,7 +127,35 @@ void arrive(Network& network, Pair& pair) {
     end(network, pair, request, IBV_WC_WR_FLUSH_ERR);
     return expect_arrival(network, pair, network.now_ns());
   }
-  const Response response = respond(network, pair, request, pair.inline_at(pair.arrived));
+  if (!local_parts_are_valid(network, pair, request))
+    return settle(network, pair, {Verdict::refused, IBV_WC_LOC_PROT_ERR, 0});
+  if (context_of(pair.qp_base.context).cut)
+    return settle(network, pair, {Verdict::lost, IBV_WC_RETRY_EXC_ERR, 0});
+  if (network.neighbours != nullptr && !network.neighbours->has(target_of(pair, request))) {
+    pair.away_bytes = 0;
+    return go_away(network, pair);
+  }
+  settle(network, pair, respond(network, pair, request, pair.inline_at(pair.arrived)));
+}
+
+void go_away(Network& network, Pair& pair) {
+  const Request& request = pair.at(pair.arrived);
+  pair.arriving = true;
+  pair.away = true;
+  pair.away_target = target_of(pair, request);
+  pair.away_since_ns = network.now_ns();
+  if (!local_parts_are_valid(network, pair, request)) {
+    pair.away = false;
+    return settle(network, pair, {Verdict::refused, IBV_WC_LOC_PROT_ERR, 0});
+  }
+  if (network.neighbours->send_part(network, pair, ask_of(pair, request))) return;
+  pair.away = false;
+  settle(network, pair, {Verdict::lost, IBV_WC_RETRY_EXC_ERR, 0});
+}
+
+void settle(Network& network, Pair& pair, const Response& response) {
+  pair.arriving = false;
+  Request& request = pair.at(pair.arrived);
   const uint64_t now_ns = network.now_ns();
   const ibv_qp_attr& limits = pair.attributes;
   switch (response.verdict) {
@@ -176,7 +204,7 @@ void fail_pair(Network& network, Pair& pair) {
   pair.qp_base.state = IBV_QPS_ERR;
   pair.halted = true;
   ++pair.generation;  // what was on its way back is told below
-  pair.arriving = false;
+  pair.arriving = pair.away = false;
   for (; pair.completed < pair.posted; ++pair.completed) {
     Request& request = pair.at(pair.completed);
     if (pair.completed >= pair.arrived) request.status = IBV_WC_WR_FLUSH_ERR;
@@ -197,10 +225,7 @@ void let_go(Network& network, Pair& pair) {
     if (request.opcode == IBV_WR_RDMA_READ || request.attempts > 0 || request.rnr_attempts > 0)
       continue;
     auto late = std::make_shared<LateWrite>();
-    late->request = request;
-    late->from_pair = pair.qp_base.qp_num;
-    late->kind = pair.kind;
-    late->target = target_of(pair, request);
+    late->ask = ask_of(pair, request);
     if (request.is_inline) {
       const std::byte* from = pair.inline_at(at);
       late->bytes.assign(from, from + request.inline_bytes);
