@@ -18,10 +18,11 @@ COPYKV_SECONDS_MAX = 60
 
 class RankProcesses:
     """Ranks that meet in a directory, or where `rendezvous` says. `prefix`: per rank, what runs
-    its programs (nsenter ...). `rank_flags`: per rank, what only it is told."""
+    its programs (nsenter ...). `rank_flags`: per rank, what only it is told. `program`: in place of
+    copykvd."""
 
     def __init__(self, flags=(), daemon_threads=(1, 1, 1), rendezvous=None, prefix=None,
-                 rank_flags=None):
+                 rank_flags=None, program=None):
         self.directory = tempfile.mkdtemp(prefix="copykv-e2e-")
         meeting = pathlib.Path(self.directory) / "rendezvous"
         meeting.mkdir()
@@ -31,7 +32,8 @@ class RankProcesses:
             own = ["--rank", str(rank), "--ranks", str(len(daemon_threads)), "--daemon-threads",
                    str(threads), "--rendezvous", rendezvous or f"file://{meeting}",
                    *(rank_flags[rank] if rank_flags else [])]
-            self.daemons.append(DaemonProcess([*own, *flags], runtime_dir=self.directory + "/run"))
+            self.daemons.append(DaemonProcess([*own, *flags], program=program,
+                                              runtime_dir=self.directory + "/run"))
 
     def __enter__(self):
         try:

@@ -211,8 +211,9 @@ def remote_request():
 
 
 def files():
-    for line in ('{"key":"greeting","value":"hello","flags":7}', '{"key":"\\u00e9\\ud83d\\ude00","value":""}',
-                 '{"key":1}', '{"key":"a","value":"b","other":[{}]}'):
+    for line in ('{"key":"greeting","value":"hello","flags":7}',
+                 '{"key":"\\u00e9\\ud83d\\ude00","value":""}', '{"key":1}',
+                 '{"key":"a","value":"b","other":[{}]}'):
         yield b"\x00" + line.encode()
     yield b"\x01" + b'{"key":"Z3JlZXRpbmc=","value":"aGVsbG8="}'
     yield b"\x02" + b'[mine]\nwhat = "a trial"\nturn_ns = 30\nsend_queues = 2\nwire_ns = 900\n'
@@ -240,7 +241,8 @@ def files():
                 "host": {"transport": "sim", "simulated": simulated, "commit": "c"},
                 "line_rtt_ns": {"before": 130, "after": 130}, "runs": [run, run],
                 "slos": [{"slo": "get.p99<50us", "met": True, "limit": 50, "measured": 1}]}
-    for document in (point(1, True), point(4_000_000_000, True), {"schema": 1, "points": [point(n, False) for n in (1, 2, 4)]},
+    for document in (point(1, True), point(4_000_000_000, True),
+                     {"schema": 1, "points": [point(n, False) for n in (1, 2, 4)]},
                      {"conditions": {"network": "dc", "ranks": 2},
                       "rows": [{"clients": 1, "rtt_p50_us": 3.5, "total_ops_per_s": 9e5}],
                       "rtt_histogram": {"clients": 1, "buckets": [[3, 70], [4, 30]]}}):

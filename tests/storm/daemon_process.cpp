@@ -21,6 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 
 [[nodiscard]] std::string daemon_program() {
+  if (const char* named = std::getenv("COPYKV_DAEMON"); named != nullptr) return named;
   const char* root = std::getenv("COPYKV_BUILD_ROOT");
   if (root != nullptr) return std::string(root) + "/daemon/copykvd";
   // This program stands in tests/storm of the same build.
