@@ -243,6 +243,41 @@ TEST_CASE("what a cut link has held comes before what was sent after it") {
   CHECK(came == std::vector<uint32_t>{1, 2, 3});
 }
 
+TEST_CASE("of posts that are due at one moment the first posted is the first told") {
+  copykv::ManualClock clock{1'000'000};
+  const SimOptions options;
+  SimNetwork network(options, clock);
+  const auto from = network.attach();
+  const auto to = network.attach();
+  std::array<std::byte, 64> memory{};
+  const Memory here = *from->register_memory(memory.data(), memory.size(), Access::local);
+  const Memory there = *to->register_memory(memory.data(), memory.size(), Access::remote_write);
+  REQUIRE(from->connect(1, to->address()));
+  REQUIRE(to->connect(0, from->address()));
+  std::vector<uint32_t> came;
+  for (uint32_t immediate = 0; immediate < 200; ++immediate) {
+    // Every other one lands in two parts: it stands in line anew when the next one does already.
+    network.set_faults({.partial_chance = immediate % 2 == 0 ? 1.0 : 0.0});
+    REQUIRE(from->write_immediate(1, {&here, 0, 64}, there.remote, immediate, kUnsignalled) ==
+            Fabric::Posted::yes);
+    if (immediate % 2 == 0) continue;
+    from->submit();
+    for (uint32_t step = 0; step < 20; ++step) {
+      clock.advance_ns(options.latency_ns / 10);
+      network.run();
+      std::array<Completion, 8> completions;
+      const uint32_t count = to->poll(completions);
+      for (uint32_t at = 0; at < count; ++at) {
+        if (completions[at].kind == Completion::Kind::arrived)
+          came.push_back(completions[at].immediate);
+      }
+    }
+  }
+  CHECK(network.counters().partial == 100);
+  REQUIRE(came.size() == 200);
+  CHECK(std::is_sorted(came.begin(), came.end()));
+}
+
 TEST_CASE("a broken queue fails its peer, and the session starts again") {
   SceneOptions options;
   options.nodes = 3;
