@@ -82,8 +82,9 @@ def flavours(quick):
     randomized = bits.exists() and int(bits.read_text()) > TSAN_RANDOM_BITS_MAX
     return [
         Flavour("release", "build", "g++", ["--buildtype=release"], [], build_all=True),
-        Flavour("asan", "build-asan", "clang++-14", memory, ["unit", "threads", "fuzz"],
-                build_all=True, timeout_factor=SANITIZER_TIMEOUT_FACTOR),
+        Flavour("asan", "build-asan", "clang++-14", memory,
+                ["unit", "threads", "fuzz", "conformance-emulated"], build_all=True,
+                timeout_factor=SANITIZER_TIMEOUT_FACTOR),
         Flavour("tsan", "build-tsan", "clang++-14", threads, ["unit", "threads"],
                 wrapper=["setarch", "--addr-no-randomize"] if randomized else [],
                 timeout_factor=SANITIZER_TIMEOUT_FACTOR),
