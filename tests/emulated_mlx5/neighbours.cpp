@@ -202,6 +202,8 @@ void Neighbours::take_messages(Network& network, Link& link) {
     std::memcpy(static_cast<void*>(&part), message.data(), sizeof(part));
     const std::string_view payload =
         std::string_view(message).substr(sizeof(part), static_cast<size_t>(got) - sizeof(part));
+    COPYKV_ASSERT(payload.empty() || payload.size() == part.bytes, "payload={} bytes={}",
+                  payload.size(), part.bytes);
     if (part.is_answer)
       take_answer(network, part, payload);
     else
