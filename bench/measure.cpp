@@ -59,6 +59,29 @@ double Measurement::slowest_client_share() const noexcept {
          static_cast<double>(operations);
 }
 
+std::vector<RateOverTime::Slice> RateOverTime::slices(uint64_t end_ns) const {
+  std::vector<Slice> out;
+  if (std::all_of(answered.begin(), answered.end(), [](uint64_t times) { return times == 0; })) {
+    return out;
+  }
+  for (size_t at = 0; at < kSlices; ++at) {
+    const uint64_t from_ns = uint64_t{at} << slice_shift;
+    if (from_ns >= end_ns) break;
+    const uint64_t to_ns =
+        at + 1 == kSlices ? end_ns : std::min(end_ns, (uint64_t{at} + 1) << slice_shift);
+    const auto seconds = static_cast<double>(to_ns - from_ns) / double{kNanosPerSecond};
+    out.push_back({static_cast<double>(from_ns + to_ns) / 2 / double{kNanosPerSecond},
+                   static_cast<double>(answered[at]) / seconds});
+  }
+  return out;
+}
+
+RateOverTime& RateOverTime::operator+=(const RateOverTime& other) noexcept {
+  slice_shift = std::max(slice_shift, other.slice_shift);  // 0: it never began
+  for (size_t at = 0; at < kSlices; ++at) answered[at] += other.answered[at];
+  return *this;
+}
+
 LittlesLaw Measurement::littles_law() const {
   LittlesLaw law;
   if (end_ns <= start_ns || operations == 0) return law;
@@ -89,6 +112,7 @@ Measurement& Measurement::operator+=(const Measurement& other) {
   service += other.service;
   response += other.response;
   if (!first_wrong) first_wrong = other.first_wrong;
+  over_time += other.over_time;
   sampled += other.sampled;
   samples.insert(samples.end(), other.samples.begin(), other.samples.end());
   return *this;
@@ -113,6 +137,8 @@ std::string encode(const Measurement& measured) {
     out.number(measured.first_wrong->value_bytes);
     out.string(measured.first_wrong->value_start);
   }
+  out.number(measured.over_time.slice_shift);
+  for (const uint64_t times : measured.over_time.answered) out.number(times);
   out.number(measured.sampled).number(measured.samples.size());
   for (const ClientSample& sample : measured.samples) {
     for (const uint64_t number :
@@ -151,6 +177,8 @@ std::optional<Measurement> decode(std::string_view bytes) {
     wrong.value_start = in.string();
     measured.first_wrong = std::move(wrong);
   }
+  measured.over_time.slice_shift = static_cast<uint32_t>(in.number());
+  for (uint64_t& times : measured.over_time.answered) times = in.number();
   measured.sampled = in.number();
   const uint64_t samples = in.number();
   for (uint64_t i = 0; i < samples && !in.cut(); ++i) {

@@ -6,7 +6,9 @@
 //   starts and ends with nothing in flight: what the identity misses was lost or counted twice.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -59,6 +61,29 @@ struct LittlesLaw {
 inline constexpr double kResidualWarns = 0.01;
 inline constexpr double kResidualFails = 0.03;
 
+/// How many operations were answered in each slice of a run. A slice is a power of two of
+/// nanoseconds, so that the same of all clients: 64 to 128 of them make up the run, and what comes
+/// after twice its length counts in the last.
+struct RateOverTime {
+  static constexpr size_t kSlices = 256;
+  uint32_t slice_shift = 0;
+  std::array<uint64_t, kSlices> answered{};
+
+  void begin(uint64_t duration_ns) noexcept {
+    slice_shift = static_cast<uint32_t>(std::bit_width(duration_ns >> 7));
+  }
+  void count(uint64_t since_start_ns, uint64_t times) noexcept {
+    answered[std::min<uint64_t>(since_start_ns >> slice_shift, kSlices - 1)] += times;
+  }
+  struct Slice {
+    double middle_s = 0;  ///< after the start
+    double per_second = 0;
+  };
+  /// None when nothing was answered. Up to the end of the last answer, `end_ns` after the start.
+  [[nodiscard]] std::vector<Slice> slices(uint64_t end_ns) const;
+  RateOverTime& operator+=(const RateOverTime& other) noexcept;
+};
+
 /// A sampled request as its client knows it. The first four name it (copykv::SampledRequest).
 struct ClientSample {
   uint32_t client = 0;
@@ -84,6 +109,7 @@ struct Measurement {
   Latencies service{};                          ///< from the submit to the answer
   Latencies response{};  ///< open loop: from the meant start to the answer; else empty
   std::optional<WrongValue> first_wrong{};
+  RateOverTime over_time{};
   uint64_t sampled = 0;                 ///< requests marked for stations
   std::vector<ClientSample> samples{};  ///< of them, those that are kept
 

@@ -142,6 +142,16 @@ Json interval_of(const MedianInterval& interval) {
           {"coverage", interval.coverage}};
 }
 
+// [[second after the start of each rank, operations per second], ...]
+Json time_series_of(const Measurement& measured) {
+  Json rows = Json::array();
+  const uint64_t lasted_ns = measured.end_ns - std::min(measured.start_ns, measured.end_ns);
+  for (const RateOverTime::Slice& slice : measured.over_time.slices(lasted_ns)) {
+    rows.push_back(Json::array({slice.middle_s, slice.per_second}));
+  }
+  return rows;
+}
+
 Json run_of(const RunResult& run, const RunOptions& options) {
   const Measurement& m = run.measured;
   const LittlesLaw law = m.littles_law();
@@ -175,6 +185,7 @@ Json run_of(const RunResult& run, const RunOptions& options) {
         {"residual", law.residual}}},
       {"ranks", ranks_of(run)},
       {"rank_balance", balance_json(run)},
+      {"time_series", time_series_of(m)},
       {"copyrpc", copyrpc_of(run, buckets)},
       {"daemons", std::move(daemons)}};
   if (run.stations != nullptr) {

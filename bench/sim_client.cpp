@@ -33,6 +33,7 @@ void SimClient::begin(const Window& window, Measurement& measured) {
   window_ = window;
   measured_ = &measured;
   measured.start_ns = std::min(measured.start_ns, window.start_ns);
+  measured.over_time.begin(window.end_ns - window.start_ns);
   operations_ = 0;
   ready_ns_ = last_change_ns_ = window.start_ns;
   places_.assign(free_tags_.size(), window.start_ns);
@@ -151,6 +152,7 @@ void SimClient::take(uint64_t now_ns) {
     arriving_.pop_front();
   }
   measured_->operations += taken;
+  measured_->over_time.count(now_ns - measured_->start_ns, taken);
   operations_ += taken;
   measured_->rounds += taken > 0 ? 1 : 0;
 }

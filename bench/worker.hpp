@@ -75,6 +75,7 @@ class Worker {
     measured_ = &measured;
     measured.start_ns = last_change_ns_ = window.start_ns;
     last_heard_ns_ = window.start_ns;
+    measured.over_time.begin(window.end_ns - window.start_ns);
     level_ = 0;
     sampler_.begin();
     time_.idle_until(window.start_ns, false);
@@ -260,6 +261,7 @@ class Worker {
     }
     count_alike();
     measured_->operations += answered;
+    measured_->over_time.count(now_ns - measured_->start_ns, answered);
     ++measured_->rounds;
     live_operations_ += answered;
     const StartedOp& sample = slots_[completions_[0].tag];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The generator against services whose distribution is known: percentiles within one bucket of the
 // histogram of what was served, the asked rate, and Little's residual.
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -96,6 +97,14 @@ TEST_CASE("honest: a stall of 100 ms is in the open loop's percentiles, at its t
   CHECK(response.percentile_ns(89) < 10'000);
   CHECK(open.measured.littles_law().residual < 0.01);
   CHECK(open.measured.unsent == 0);
+  // Nothing is answered meanwhile, and then all that had to wait.
+  const uint64_t lasted_ns = open.measured.end_ns - open.measured.start_ns;
+  const auto slices = open.measured.over_time.slices(lasted_ns);
+  const auto silent = [](const RateOverTime::Slice& slice) { return slice.per_second == 0; };
+  CHECK(std::count_if(slices.begin(), slices.end(), silent) == Approx(100e6 / 8388608).margin(1));
+  const auto first = std::find_if(slices.begin(), slices.end(), silent);
+  REQUIRE(first != slices.end());
+  CHECK(first->middle_s == Approx(0.4).margin(0.013));
 }
 
 }  // namespace copykv::bench

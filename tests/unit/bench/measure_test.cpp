@@ -77,11 +77,42 @@ TEST_CASE("runs fail by errors, missing clients and rates that were not reached"
   CHECK(run.failures.size() == 3);
 }
 
+TEST_CASE("answers over time add up to all of them, whatever the length of a run") {
+  for (const uint64_t duration_ns : {uint64_t{1}, uint64_t{1'000}, 10 * kNanosPerSecond}) {
+    CAPTURE(duration_ns);
+    RateOverTime rate;
+    rate.begin(duration_ns);
+    uint64_t times = 0;
+    for (uint64_t at_ns = 0; at_ns <= duration_ns; at_ns += duration_ns / 1'000 + 1) {
+      rate.count(at_ns, 3);
+      times += 3;
+    }
+    rate.count(100 * duration_ns, 5);  // long after the end
+    RateOverTime both = rate;
+    both += rate;
+    const uint64_t end_ns = 100 * duration_ns + 1;
+    const auto slices = both.slices(end_ns);
+    REQUIRE_FALSE(slices.empty());
+    double sum = 0;
+    double from_s = 0;
+    for (const RateOverTime::Slice& slice : slices) {
+      const double width_s = 2 * (slice.middle_s - from_s);
+      sum += slice.per_second * width_s;
+      from_s += width_s;
+    }
+    CHECK(sum == Approx(2.0 * (static_cast<double>(times) + 5)));
+    CHECK(from_s == Approx(static_cast<double>(end_ns) / 1e9));
+  }
+  CHECK(RateOverTime{}.slices(kNanosPerSecond).empty());
+}
+
 TEST_CASE("a measurement survives the way between processes, a cut one does not") {
   Measurement measured = steady(1000, 777);
   measured.response.of(Series::put_local).record(123'456'789);
   measured.errors[2] = 9;
   measured.unsent = 4;
+  measured.over_time.begin(1'000);
+  measured.over_time.count(500, 77);
   measured.interrupted = true;
   measured.first_wrong = WrongValue{3, "0000002a", 100, std::string("\0\1\2", 3)};
   const std::string bytes = encode(measured);
@@ -94,6 +125,7 @@ TEST_CASE("a measurement survives the way between processes, a cut one does not"
   CHECK(back->errors == measured.errors);
   CHECK(back->interrupted);
   CHECK(back->unsent == 4);
+  CHECK(back->over_time.answered == measured.over_time.answered);
   CHECK(back->client_operations == measured.client_operations);
   REQUIRE(back->first_wrong);
   CHECK(back->first_wrong->value_start == std::string("\0\1\2", 3));

@@ -72,9 +72,9 @@ TEST_CASE("the document has the shape of schema 1") {
   CHECK(document["line_rtt_ns"]["before"] == 130);
   CHECK(document["line_rtt_ns"]["after"] == 131);
   const Json& run = document["runs"][0];
-  CHECK(has_all(
-      run, {"seconds", "operations", "ops_per_second", "ranks_reporting", "errors",
-            "reads_verified", "wrong_values", "latency_ns", "littles_law", "copyrpc", "daemons"}));
+  CHECK(has_all(run, {"seconds", "operations", "ops_per_second", "ranks_reporting", "errors",
+                      "reads_verified", "wrong_values", "latency_ns", "littles_law", "copyrpc",
+                      "daemons", "time_series"}));
   CHECK(has_all(run["latency_ns"], {"all", "get_local", "get_remote", "put_local", "put_remote"}));
   CHECK(keys_of(run["latency_ns"]["all"]) ==
         std::set<std::string>{"count", "mean", "p50", "p90", "p99", "p999", "max"});
