@@ -85,7 +85,10 @@ class EveryKeyFromEveryRank(unittest.TestCase):
             self.ends((number + 1) % RANKS, DONE, "del", f"sized-{number}")
 
     def runs(self, transport, daemon_threads, sizes):
-        with RankProcesses(["--transport", transport, *MEMORY], daemon_threads) as self.ranks:
+        # Up to nine polling threads beside other tests on two processors: who has no time slice for
+        # a second is not dead.
+        flags = ["--transport", transport, "--peer-timeout", "10s", *MEMORY]
+        with RankProcesses(flags, daemon_threads) as self.ranks:
             self.small_operations()
             self.sizes(sizes)
             for rank, threads in enumerate(daemon_threads):
