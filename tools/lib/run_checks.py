@@ -186,6 +186,8 @@ def run_tests(flavour, tally):
             text = (record.get("stdout") or "") + (record.get("stderr") or "")
             tally.add_failure(f"{name} ({record['result'].lower()})",
                               directory / "meson-logs" / "testlog.txt", text)
+        for cases in re.findall(r"^\d+ cases ran in the guest$", record.get("stdout") or "", re.M):
+            print(f"{name}: {cases}", flush=True)
     seconds = time.monotonic() - began
     print(f"{flavour.name} tests: {len(records)} run ({seconds:.0f} s)", flush=True)
 
