@@ -2,7 +2,6 @@
 // rc and dc on the emulated device: in real time ("dc"), or in virtual time ("dc-virtual"), with
 // delays that differ from one send queue to the next.
 #include <algorithm>
-#include <cstdlib>
 #include <memory>
 #include <stdexcept>
 
@@ -57,7 +56,7 @@ Transport make_transport(const std::string& name) {
     use_virtual_time(transport);
     return transport;
   }
-  if (std::getenv("COPYKV_EMULATED_MLX5") == nullptr)
+  if (!emulated_mlx5::is_shared())
     transport.one_process = "COPYKV_EMULATED_MLX5 names no directory for several processes";
   emulated_mlx5::configure({});
   return transport;

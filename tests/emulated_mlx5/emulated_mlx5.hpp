@@ -53,6 +53,9 @@ struct Options {
 /// For what is opened from now on. Nothing may be open.
 void configure(const Options& options);
 
+/// Whether COPYKV_EMULATED_MLX5 names a directory, whose processes then share the network.
+[[nodiscard]] bool is_shared();
+
 /// When the next thing is due; ~0: never. With a clock only.
 [[nodiscard]] uint64_t next_due_ns();
 

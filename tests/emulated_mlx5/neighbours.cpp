@@ -20,6 +20,7 @@
 namespace emulated_mlx5 {
 namespace {
 
+constexpr const char* kDirectoryVariable = "COPYKV_EMULATED_MLX5";
 constexpr uint32_t kPlacesMax = 255;
 constexpr uint8_t kAttemptsMax = 255;
 constexpr int kBacklog = 128;
@@ -60,6 +61,11 @@ void copy_local(Pair& pair, uint64_t position, uint64_t offset, std::byte* other
 
 }  // namespace
 
+bool is_shared() {
+  const char* directory = std::getenv(kDirectoryVariable);
+  return directory != nullptr && *directory != '\0';
+}
+
 /// Of a question and of its answer.
 struct Neighbours::PartHead {
   Ask ask;
@@ -73,9 +79,8 @@ struct Neighbours::PartHead {
 };
 
 std::unique_ptr<Neighbours> Neighbours::join() {
-  const char* directory = std::getenv("COPYKV_EMULATED_MLX5");
-  if (directory == nullptr || *directory == '\0') return nullptr;
-  return std::unique_ptr<Neighbours>(new Neighbours(directory));
+  if (!is_shared()) return nullptr;
+  return std::unique_ptr<Neighbours>(new Neighbours(std::getenv(kDirectoryVariable)));
 }
 
 Neighbours::Neighbours(std::string directory) : directory_(std::move(directory)) {
@@ -176,9 +181,10 @@ void Neighbours::take_answer(Network& network, const PartHead& part, std::string
   if (pair == nullptr || pair->generation != part.generation || !pair->away) return;
   pair->away = false;
   if (part.response.verdict == Verdict::done) {
+    const bool touches = !payload.empty() || !part.is_last();
+    if (touches && !local_parts_are_valid(network, *pair, pair->at(pair->arrived)))
+      return settle(network, *pair, {Verdict::refused, IBV_WC_LOC_PROT_ERR, 0});
     if (!payload.empty()) {
-      if (!local_parts_are_valid(network, *pair, pair->at(pair->arrived)))
-        return settle(network, *pair, {Verdict::refused, IBV_WC_LOC_PROT_ERR, 0});
       std::string bytes(payload);
       copy_local(*pair, pair->arrived, part.offset, reinterpret_cast<std::byte*>(bytes.data()),
                  bytes.size(), true);

@@ -79,7 +79,8 @@ void arrive(Network& network, Pair& pair);
 void complete(Network& network, Pair& pair);
 /// What came of the request that arrives next.
 void settle(Network& network, Pair& pair, const Response& response);
-/// Its next part goes to another process; or nobody is there, and it is settled.
+/// Its next part goes to another process; or nobody is there, and it is settled. Its local parts
+/// are valid.
 void go_away(Network& network, Pair& pair);
 /// To ERR: what is left in the send queue is flushed.
 void fail_pair(Network& network, Pair& pair);

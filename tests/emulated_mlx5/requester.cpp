@@ -144,10 +144,6 @@ void go_away(Network& network, Pair& pair) {
   pair.away = true;
   pair.away_target = target_of(pair, request);
   pair.away_since_ns = network.now_ns();
-  if (!local_parts_are_valid(network, pair, request)) {
-    pair.away = false;
-    return settle(network, pair, {Verdict::refused, IBV_WC_LOC_PROT_ERR, 0});
-  }
   if (network.neighbours->send_part(network, pair, ask_of(pair, request))) return;
   pair.away = false;
   settle(network, pair, {Verdict::lost, IBV_WC_RETRY_EXC_ERR, 0});

@@ -207,75 +207,73 @@ TEST_CASE("a link that is cut and healed") {
   CHECK(scene.node(0).is_up(2));
 }
 
-TEST_CASE("what a cut link has held comes before what was sent after it") {
-  copykv::ManualClock clock{1'000'000};
-  SimOptions options;
-  SimNetwork network(options, clock);
-  const auto from = network.attach();
-  const auto to = network.attach();
-  std::array<std::byte, 64> memory{};
-  const Memory here = *from->register_memory(memory.data(), memory.size(), Access::local);
-  const Memory there = *to->register_memory(memory.data(), memory.size(), Access::remote_write);
-  REQUIRE(from->connect(1, to->address()));
-  REQUIRE(to->connect(0, from->address()));
-  const auto send = [&](uint32_t immediate) {
-    REQUIRE(from->write_immediate(1, {&here, 0, 8}, there.remote, immediate, kUnsignalled) ==
-            Fabric::Posted::yes);
-    from->submit();
-  };
-  network.cut(0, 1);
-  send(1);
-  clock.advance_ns(10 * options.latency_ns);
-  network.run();
-  send(2);  // on its way when the link is whole again
-  clock.advance_ns(options.latency_ns / 2);
-  network.run();
-  network.heal(0, 1);
-  send(3);
-  std::vector<uint32_t> came;
-  for (uint32_t step = 0; step < 100; ++step) {
-    clock.advance_ns(options.latency_ns / 10);
-    network.run();
-    std::array<Completion, 8> completions;
-    const uint32_t count = to->poll(completions);
-    for (uint32_t index = 0; index < count; ++index) came.push_back(completions[index].immediate);
-  }
-  CHECK(came == std::vector<uint32_t>{1, 2, 3});
-}
-
-TEST_CASE("of posts that are due at one moment the first posted is the first told") {
+/// Two bare endpoints; what one of them tells the other.
+struct Pipe {
   copykv::ManualClock clock{1'000'000};
   const SimOptions options;
-  SimNetwork network(options, clock);
-  const auto from = network.attach();
-  const auto to = network.attach();
+  SimNetwork network{options, clock};
+  std::unique_ptr<Fabric> from = network.attach();
+  std::unique_ptr<Fabric> to = network.attach();
   std::array<std::byte, 64> memory{};
-  const Memory here = *from->register_memory(memory.data(), memory.size(), Access::local);
-  const Memory there = *to->register_memory(memory.data(), memory.size(), Access::remote_write);
-  REQUIRE(from->connect(1, to->address()));
-  REQUIRE(to->connect(0, from->address()));
+  Memory here = *from->register_memory(memory.data(), memory.size(), Access::local);
+  Memory there = *to->register_memory(memory.data(), memory.size(), Access::remote_write);
   std::vector<uint32_t> came;
-  for (uint32_t immediate = 0; immediate < 200; ++immediate) {
-    // Every other one lands in two parts: it stands in line anew when the next one does already.
-    network.set_faults({.partial_chance = immediate % 2 == 0 ? 1.0 : 0.0});
-    REQUIRE(from->write_immediate(1, {&here, 0, 64}, there.remote, immediate, kUnsignalled) ==
+
+  Pipe() {
+    REQUIRE(from->connect(1, to->address()));
+    REQUIRE(to->connect(0, from->address()));
+  }
+  void post(uint32_t immediate, uint32_t bytes) {
+    REQUIRE(from->write_immediate(1, {&here, 0, bytes}, there.remote, immediate, kUnsignalled) ==
             Fabric::Posted::yes);
-    if (immediate % 2 == 0) continue;
-    from->submit();
-    for (uint32_t step = 0; step < 20; ++step) {
+  }
+  /// Ten steps take what is posted over.
+  void pass(uint32_t steps) {
+    for (uint32_t step = 0; step < steps; ++step) {
       clock.advance_ns(options.latency_ns / 10);
       network.run();
       std::array<Completion, 8> completions;
       const uint32_t count = to->poll(completions);
       for (uint32_t at = 0; at < count; ++at) {
-        if (completions[at].kind == Completion::Kind::arrived)
-          came.push_back(completions[at].immediate);
+        REQUIRE(completions[at].kind == Completion::Kind::arrived);
+        came.push_back(completions[at].immediate);
       }
     }
   }
-  CHECK(network.counters().partial == 100);
-  REQUIRE(came.size() == 200);
-  CHECK(std::is_sorted(came.begin(), came.end()));
+};
+
+TEST_CASE("what a cut link has held comes before what was sent after it") {
+  Pipe pipe;
+  const auto send = [&](uint32_t immediate) {
+    pipe.post(immediate, 8);
+    pipe.from->submit();
+  };
+  pipe.network.cut(0, 1);
+  send(1);
+  pipe.clock.advance_ns(10 * pipe.options.latency_ns);
+  pipe.network.run();
+  send(2);  // on its way when the link is whole again
+  pipe.clock.advance_ns(pipe.options.latency_ns / 2);
+  pipe.network.run();
+  pipe.network.heal(0, 1);
+  send(3);
+  pipe.pass(100);
+  CHECK(pipe.came == std::vector<uint32_t>{1, 2, 3});
+}
+
+TEST_CASE("of posts that are due at one moment the first posted is the first told") {
+  Pipe pipe;
+  for (uint32_t immediate = 0; immediate < 200; ++immediate) {
+    // Every other one lands in two parts: it stands in line anew when the next one does already.
+    pipe.network.set_faults({.partial_chance = immediate % 2 == 0 ? 1.0 : 0.0});
+    pipe.post(immediate, 64);
+    if (immediate % 2 == 0) continue;
+    pipe.from->submit();
+    pipe.pass(20);
+  }
+  CHECK(pipe.network.counters().partial == 100);
+  REQUIRE(pipe.came.size() == 200);
+  CHECK(std::is_sorted(pipe.came.begin(), pipe.came.end()));
 }
 
 TEST_CASE("a broken queue fails its peer, and the session starts again") {
