@@ -110,7 +110,8 @@ class TwoHosts(unittest.TestCase):
         for number, key in enumerate(self.keys):
             before = [self.ranks.items(rank) for rank in range(2)]
             self.ends(number % 2, DONE, "put", key, self.values[key])
-            self.until(CALL_SECONDS_MAX, lambda: [self.ranks.items(r) for r in range(2)] != before)
+            self.ranks.until(CALL_SECONDS_MAX,
+                             lambda: [self.ranks.items(r) for r in range(2)] != before)
             self.owned[0 if self.ranks.items(0) > before[0] else 1].add(key)
         self.assertTrue(all(self.owned), self.owned)
 
@@ -130,12 +131,6 @@ class TwoHosts(unittest.TestCase):
             for key in self.keys:
                 self.assertEqual(self.ends(rank, DONE, "get", key), values[key].encode())
 
-    def until(self, seconds_max, holds):
-        give_up = time.monotonic() + seconds_max
-        while not holds():
-            self.assertLess(time.monotonic(), give_up, self.ranks.output())
-            time.sleep(0.02)
-
     def remote_answers(self, code):
         """Whether each rank answers so for a key of the other. What it says is checked."""
         for rank in range(2):
@@ -153,7 +148,7 @@ class TwoHosts(unittest.TestCase):
         self.expect_all(values)
         cut()
         began = time.monotonic()
-        self.until(CUT_SECONDS_MAX, lambda: self.remote_answers(NO_DAEMON))
+        self.ranks.until(CUT_SECONDS_MAX, lambda: self.remote_answers(NO_DAEMON))
         told = time.monotonic() - began
         for rank in range(2):
             for key in self.owned[rank]:  # a host goes on alone
@@ -167,7 +162,7 @@ class TwoHosts(unittest.TestCase):
         time.sleep(1.0)  # beyond every time-out of a session that is made
         heal()
         began = time.monotonic()
-        self.until(HEAL_SECONDS_MAX, lambda: self.remote_answers(DONE))
+        self.ranks.until(HEAL_SECONDS_MAX, lambda: self.remote_answers(DONE))
         print(f"told after {told:.2f} s, served {time.monotonic() - began:.2f} s after the heal")
         self.expect_all(values)
         for rank in range(2):
@@ -199,7 +194,7 @@ class TwoHosts(unittest.TestCase):
                     self.hosts.link_down()
                     time.sleep(1.2)
                     self.hosts.link_up()
-                    self.until(HEAL_SECONDS_MAX, lambda: self.remote_answers(DONE))
+                    self.ranks.until(HEAL_SECONDS_MAX, lambda: self.remote_answers(DONE))
             finally:
                 for load in loads:
                     load.terminate()

@@ -10,6 +10,7 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import time
 
 from daemon_process import DaemonProcess, build_root
 
@@ -54,6 +55,13 @@ class RankProcesses:
 
     def output(self):
         return "".join(daemon.output() for daemon in self.daemons)
+
+    def until(self, seconds_max, holds):
+        """Waits for it; what the ranks said, if it does not come."""
+        give_up = time.monotonic() + seconds_max
+        while not holds():
+            assert time.monotonic() < give_up, self.output()
+            time.sleep(0.02)
 
     def items(self, rank):
         """How many keys the rank owns; its counters may be some milliseconds old."""

@@ -6,7 +6,6 @@
 """
 import os
 import subprocess
-import time
 
 from daemon_process import build_root
 from rank_processes import RankProcesses
@@ -48,12 +47,6 @@ class RdmaCases:
         self.assertEqual(done.returncode, code, (rank, arguments, done, self.ranks.output()))
         return done.stdout
 
-    def until(self, seconds_max, holds):
-        give_up = time.monotonic() + seconds_max
-        while not holds():
-            self.assertLess(time.monotonic(), give_up, self.ranks.output())
-            time.sleep(0.05)
-
     def codes(self, rank):
         return {self.ranks.copykv(rank, "get", key).returncode for key in self.keys}
 
@@ -78,13 +71,14 @@ class RdmaCases:
         for _ in range(2):
             victim.kill()
             victim.log.close()
-            self.until(TOLD_SECONDS_MAX, lambda: NO_DAEMON in self.codes(0))
+            self.ranks.until(TOLD_SECONDS_MAX, lambda: NO_DAEMON in self.codes(0))
             # The others go on with each other.
             self.assertIn(DONE, self.codes(0))
             self.assertIn(DONE, self.codes(1))
             victim.launch(self.ranks.prefix[2])
             victim.await_ready()
-            self.until(SERVED_SECONDS_MAX, lambda: NO_DAEMON not in self.codes(0) | self.codes(1))
+            self.ranks.until(SERVED_SECONDS_MAX,
+                             lambda: NO_DAEMON not in self.codes(0) | self.codes(1))
             for key in self.keys:  # what the victim owned is gone with it
                 self.ends(1, DONE, "put", key, "a value of " + key)
             self.expect_all()

@@ -42,9 +42,9 @@ class Ranks(rdma_cases.RdmaCases, unittest.TestCase):
 
     def test_a_link_that_is_cut_and_heals(self):
         lose(100)
-        self.until(rdma_cases.TOLD_SECONDS_MAX, lambda: NO_DAEMON in self.codes(1))
+        self.ranks.until(rdma_cases.TOLD_SECONDS_MAX, lambda: NO_DAEMON in self.codes(1))
         lose(0)
-        self.until(rdma_cases.SERVED_SECONDS_MAX,
+        self.ranks.until(rdma_cases.SERVED_SECONDS_MAX,
                    lambda: all(self.codes(r) == {DONE} for r in range(3)))
         self.expect_all()
 
